@@ -1,0 +1,181 @@
+"""The loaders of a run, built from the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from ..utils.logger import logger
+from .datasets.base_dataset import Datum
+from .datasets.build import build_dataset
+from .samplers import build_sampler
+from .transforms import INTERPOLATION_MODES, build_transform
+from .wrapper import DatasetWrapper
+
+__all__ = [
+    "INTERPOLATION_MODES",
+    "DataManager",
+    "DatasetWrapper",
+    "build_data_loader",
+    "build_dataset",
+    "build_transform",
+]
+
+
+def build_data_loader(
+    cfg: CfgNode,
+    sampler_type: str = "SequentialSampler",
+    data_source: Sequence[Datum] | None = None,
+    batch_size: int = 64,
+    n_domain: int = 0,
+    n_ins: int = 2,
+    tfm: Any = None,
+    is_train: bool = True,
+    dataset_wrapper: Callable[..., Any] | None = None,
+) -> DataLoader[dict[str, Any]]:
+    """Build a loader over image records.
+
+    In training the last, incomplete batch is dropped, unless it is the only one.
+
+    Args:
+        cfg: the configuration.
+        sampler_type: name of the sampler.
+        data_source: the images.
+        batch_size: images a batch.
+        n_domain: domains a batch, for the domain samplers.
+        n_ins: images of each class in a batch, for the class sampler.
+        tfm: transform or transforms.
+        is_train: whether the loader serves training.
+        dataset_wrapper: a class to use instead of :class:`DatasetWrapper`.
+
+    Raises:
+        AssertionError: there is no image.
+    """
+    if not data_source:
+        raise AssertionError("there is no image to load: the split is empty")
+    sampler = build_sampler(
+        sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
+    )
+    wrapper = dataset_wrapper or DatasetWrapper
+    loader: DataLoader[dict[str, Any]] = DataLoader(
+        wrapper(cfg, data_source, transform=tfm, is_train=is_train),
+        batch_size=batch_size,
+        sampler=sampler,
+        num_workers=cfg.DATALOADER.NUM_WORKERS,
+        drop_last=is_train and len(data_source) >= batch_size,
+        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+    )
+    if len(loader) == 0:
+        raise AssertionError(f"{sampler_type} yields no batch of {batch_size} from {len(data_source)} images")
+    return loader
+
+
+class DataManager:
+    """The data set of a run with its loaders.
+
+    ``train_loader_u`` and ``val_loader`` are None where the data set has no such split.
+
+    Args:
+        cfg: the configuration.
+        custom_tfm_train: transform to use in training instead of the configured ones.
+        custom_tfm_test: transform to use in tests instead of the configured ones.
+        dataset_wrapper: a class to use instead of :class:`DatasetWrapper`.
+    """
+
+    def __init__(
+        self,
+        cfg: CfgNode,
+        custom_tfm_train: Any = None,
+        custom_tfm_test: Any = None,
+        dataset_wrapper: Callable[..., Any] | None = None,
+    ) -> None:
+        dataset = build_dataset(cfg)
+        tfm_train = _transform(cfg, custom_tfm_train, is_train=True)
+        tfm_test = _transform(cfg, custom_tfm_test, is_train=False)
+
+        def train_loader(source: Sequence[Datum], section: CfgNode) -> DataLoader[dict[str, Any]]:
+            return build_data_loader(
+                cfg,
+                sampler_type=section.SAMPLER,
+                data_source=source,
+                batch_size=section.BATCH_SIZE,
+                n_domain=section.N_DOMAIN,
+                n_ins=section.N_INS,
+                tfm=tfm_train,
+                is_train=True,
+                dataset_wrapper=dataset_wrapper,
+            )
+
+        def test_loader(source: Sequence[Datum]) -> DataLoader[dict[str, Any]]:
+            return build_data_loader(
+                cfg,
+                sampler_type=cfg.DATALOADER.TEST.SAMPLER,
+                data_source=source,
+                batch_size=cfg.DATALOADER.TEST.BATCH_SIZE,
+                tfm=tfm_test,
+                is_train=False,
+                dataset_wrapper=dataset_wrapper,
+            )
+
+        # Samplers may draw random numbers when they are made: the order is fixed.
+        loaders = cfg.DATALOADER
+        section_u = loaders.TRAIN_X if loaders.TRAIN_U.SAME_AS_X else loaders.TRAIN_U
+        self.dataset = dataset
+        self.train_loader_x = train_loader(dataset.train_x, loaders.TRAIN_X)
+        self.train_loader_u = train_loader(dataset.train_u, section_u) if dataset.train_u else None
+        self.val_loader = test_loader(dataset.val) if dataset.val else None
+        self.test_loader = test_loader(dataset.test)
+        self._num_classes: int = dataset.num_classes
+        self._num_source_domains = len(cfg.DATASET.SOURCE_DOMAINS)
+        self._lab2cname: dict[int, str] = dataset.lab2cname
+        if cfg.VERBOSE:
+            self.show_dataset_summary(cfg)
+
+    @property
+    def num_classes(self) -> int:
+        """The largest label plus one."""
+        return self._num_classes
+
+    @property
+    def num_source_domains(self) -> int:
+        """How many source domains the configuration names."""
+        return self._num_source_domains
+
+    @property
+    def lab2cname(self) -> dict[int, str]:
+        """Class names by label."""
+        return self._lab2cname
+
+    def show_dataset_summary(self, cfg: CfgNode) -> None:
+        """Log the sizes of the data set as a table."""
+        dataset = self.dataset
+        rows: list[tuple[str, str]] = [("Dataset", cfg.DATASET.NAME)]
+        if cfg.DATASET.SOURCE_DOMAINS:
+            rows.append(("Source", str(cfg.DATASET.SOURCE_DOMAINS)))
+        if cfg.DATASET.TARGET_DOMAINS:
+            rows.append(("Target", str(cfg.DATASET.TARGET_DOMAINS)))
+        rows += [("# classes", f"{self.num_classes:,}"), ("# train_x", f"{len(dataset.train_x):,}")]
+        if dataset.train_u:
+            rows.append(("# train_u", f"{len(dataset.train_u):,}"))
+        if dataset.val:
+            rows.append(("# val", f"{len(dataset.val):,}"))
+        rows.append(("# test", f"{len(dataset.test):,}"))
+        logger.info(_table(rows))
+
+
+def _transform(cfg: CfgNode, custom: Any, is_train: bool) -> Any:
+    if custom is None:
+        return build_transform(cfg, is_train=is_train)
+    logger.info("* Using custom transform for %s", "training" if is_train else "testing")
+    return custom
+
+
+def _table(rows: Sequence[tuple[str, str]]) -> str:
+    left, right = (max(len(row[column]) for row in rows) for column in (0, 1))
+    rule = f"{'-' * left}  {'-' * right}"
+    lines = [f"{name:<{left}}  {value:<{right}}".rstrip() for name, value in rows]
+    return "\n".join([rule, *lines, rule])

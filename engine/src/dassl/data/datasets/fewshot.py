@@ -1,0 +1,50 @@
+"""Few-shot sampling. The order of the draws is what makes a seed mean the same sample everywhere."""
+
+from __future__ import annotations
+
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from ...utils.logger import logger
+
+if TYPE_CHECKING:
+    from .base_dataset import Datum
+
+__all__ = ["group_by", "sample_shots"]
+
+
+def group_by(items: Iterable[Datum], key: Callable[[Datum], int]) -> dict[int, list[Datum]]:
+    """Group items by a key; groups come in order of first appearance, items keep their order."""
+    groups: dict[int, list[Datum]] = defaultdict(list)
+    for item in items:
+        groups[key(item)].append(item)
+    return groups
+
+
+def sample_shots(sources: Sequence[list[Datum]], num_shots: int, repeat: bool) -> Sequence[list[Datum]]:
+    """Draw up to ``num_shots`` images of each class of each list from Python's global generator.
+
+    Args:
+        sources: lists of images, sampled one after another.
+        num_shots: images a class; below 1 returns ``sources``.
+        repeat: draw with replacement from a class that has fewer; otherwise all of it is taken.
+    """
+    if num_shots < 1:
+        return sources
+    logger.info("Creating a %d-shot dataset", num_shots)
+    return [_sample(source, num_shots, repeat) for source in sources]
+
+
+def _sample(source: list[Datum], num_shots: int, repeat: bool) -> list[Datum]:
+    sample: list[Datum] = []
+    for group in group_by(source, lambda item: item.label).values():
+        if len(group) >= num_shots:
+            # Also when the group has exactly that many: the draw shuffles it.
+            sample.extend(random.sample(group, num_shots))
+        elif repeat:
+            sample.extend(random.choices(group, k=num_shots))
+        else:
+            sample.extend(group)
+    return sample

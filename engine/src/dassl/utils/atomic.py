@@ -1,0 +1,36 @@
+"""Writing files so that a reader, or a killed writer, never leaves or meets half a file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import IO, Any
+
+__all__ = ["atomic_write"]
+
+
+@contextmanager
+def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[Any]]:
+    """Open a temporary file beside ``path`` that takes its place when the block ends well.
+
+    After an exception, ``path`` is what it was before and the temporary file is gone. The folder must exist.
+
+    Args:
+        path: the file to write or to replace.
+        mode: "wb" for bytes, "w" for UTF-8 text.
+    """
+    path = os.fspath(path)
+    # The same folder, since os.replace is atomic within one file system only. Hidden, and named after the
+    # process, so that listings skip it and two writers do not meet. `tempfile` would hide it from others.
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise
