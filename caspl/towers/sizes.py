@@ -1,0 +1,88 @@
+"""The sizes of a CLIP, read from its weights (OpenAI format): no width or depth is written in code."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+
+from torch import Tensor
+
+from caspl.errors import CasPLError
+
+HEAD_WIDTH = 64  # OpenAI's format does not store the number of heads: it is width // 64
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Sizes of a ViT CLIP.
+
+    Args:
+        embed_dim: width of the joint space.
+        resolution: side of the square input image in pixels.
+        patch: side of a patch in pixels.
+        vision_width, vision_layers: image tower.
+        text_width, text_layers: text tower.
+        context_length: positions of the text tower.
+        vocabulary: rows of the token table.
+    """
+
+    embed_dim: int
+    resolution: int
+    patch: int
+    vision_width: int
+    vision_layers: int
+    text_width: int
+    text_layers: int
+    context_length: int = 77
+    vocabulary: int = 49408
+
+    @property
+    def grid(self) -> int:
+        """Patches along a side."""
+        return self.resolution // self.patch
+
+    def as_dict(self) -> dict[str, int]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, state_dict: Mapping[str, Tensor]) -> Sizes:
+        """Read the sizes from an OpenAI-format state dict.
+
+        Raises:
+            CasPLError: for another format, or for a ResNet image tower (it has no token sequence).
+        """
+        if "visual.layer1.0.conv1.weight" in state_dict:
+            raise CasPLError(
+                "this CLIP has a ResNet image tower, which has no tokens to prompt; use a ViT, e.g. ViT-B/16"
+            )
+        needed = ("visual.conv1.weight", "visual.proj", "visual.positional_embedding", "text_projection")
+        missing = [key for key in needed if key not in state_dict]
+        if missing:
+            raise CasPLError(
+                f"not a CLIP in OpenAI format: the weights lack {', '.join(missing)} "
+                "(expected are OpenAI's key names, as in ViT-B-16.pt)"
+            )
+        conv = state_dict["visual.conv1.weight"]
+        grid = round((state_dict["visual.positional_embedding"].shape[0] - 1) ** 0.5)
+        return cls(
+            embed_dim=state_dict["text_projection"].shape[1],
+            resolution=grid * conv.shape[-1],
+            patch=conv.shape[-1],
+            vision_width=conv.shape[0],
+            vision_layers=_count_blocks(state_dict, "visual.transformer."),
+            text_width=state_dict["ln_final.weight"].shape[0],
+            text_layers=_count_blocks(state_dict, "transformer."),
+            context_length=state_dict["positional_embedding"].shape[0],
+            vocabulary=state_dict["token_embedding.weight"].shape[0],
+        )
+
+
+def heads_of(width: int) -> int:
+    """Attention heads of a tower of this width."""
+    return max(1, width // HEAD_WIDTH)
+
+
+def _count_blocks(state_dict: Mapping[str, Tensor], tower: str) -> int:
+    pattern = re.compile(rf"^{re.escape(tower)}resblocks\.(\d+)\.")
+    return len({match.group(1) for key in state_dict if (match := pattern.match(key))})
