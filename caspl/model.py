@@ -1,0 +1,100 @@
+"""CLIP with prompts: two frozen towers, a cascade of segments in each, and a named output."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from caspl.prompts.segment import Segment
+from caspl.prompts.text import TextCascade
+from caspl.prompts.vision import VisionCascade
+from caspl.towers import CLIP
+
+
+class Output(NamedTuple):
+    """What a prompted CLIP computes, in float32.
+
+    Args:
+        logits: (batch, classes), exp(logit_scale) times the cosine.
+        image: (batch, embed_dim), normalised.
+        text: (classes, embed_dim), or (batch, classes, embed_dim) if image-conditioned; normalised.
+    """
+
+    logits: Tensor
+    image: Tensor
+    text: Tensor
+
+
+class PromptedCLIP(nn.Module):
+    """A frozen CLIP and the segments that steer it. Without segments it is zero-shot CLIP.
+
+    In evaluation mode and without gradients, text features are computed once and kept until the next call of
+    :meth:`train` or :meth:`set_classes`.
+
+    Args:
+        clip: its parameters are frozen here.
+        text, vision: the cascades.
+        classnames: classes of the logits.
+    """
+
+    def __init__(self, clip: CLIP, text: TextCascade, vision: VisionCascade, classnames: Sequence[str]) -> None:
+        super().__init__()
+        self.clip = clip.freeze()
+        self.text = text
+        self.vision = vision
+        self._kept_text: Tensor | None = None
+        self.set_classes(classnames)
+
+    def set_classes(self, classnames: Sequence[str]) -> None:
+        """Give the logits other classes; the segments stay."""
+        self.text.set_classes(classnames, self.clip.text)
+        self._kept_text = None
+
+    def train(self, mode: bool = True) -> PromptedCLIP:
+        super().train(mode)
+        self.clip.eval()  # frozen, whatever the mode of the prompts
+        self._kept_text = None
+        return self
+
+    @property
+    def scale(self) -> Tensor:
+        """exp(logit_scale)."""
+        return self.clip.logit_scale.float().exp()
+
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
+        return F.normalize(self.clip.visual(images, self.vision.refresh).float(), dim=-1)
+
+    def encode_text(self, condition: Tensor | None = None) -> Tensor:
+        """Normalised text features of the classes, float32; see :class:`Output`."""
+        keep = not (self.training or torch.is_grad_enabled() or self.text.conditional)
+        if keep and self._kept_text is not None:
+            return self._kept_text
+        features = F.normalize(self.text(self.clip.text, condition).float(), dim=-1)
+        self._kept_text = features if keep else None
+        return features
+
+    def forward(self, images: Tensor) -> Output:
+        image = self.encode_image(images)
+        text = self.encode_text(image if self.text.conditional else None)
+        return Output(class_logits(self.scale, image, text), image, text)
+
+    def segments(self) -> dict[str, Segment]:
+        """``tower.name`` -> segment, for both towers."""
+        found = {}
+        for tower, cascade in (("text", self.text), ("vision", self.vision)):
+            for name, segment in cascade.segments.items():
+                found[f"{tower}.{name}"] = segment
+        return found  # type: ignore[return-value]
+
+
+def class_logits(scale: Tensor, image: Tensor, text: Tensor) -> Tensor:
+    """Scaled cosines of normalised features in float32: (batch, classes)."""
+    with torch.autocast(image.device.type, enabled=False):
+        if text.dim() == 3:
+            return torch.einsum("bd,bcd->bc", scale * image, text)
+        return scale * image @ text.t()

@@ -1,0 +1,136 @@
+"""Boosting files: the tokens that phase 1 learned and the header that says what they belong to.
+
+A file is a ``.safetensors`` with two tensors at most, ``text`` and ``vision``, each (depth, length, width), and
+one metadata entry, a JSON header. Reading one runs nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+
+from torch import Tensor
+
+from caspl import __version__
+from caspl.errors import CasPLError
+from caspl.files import write_atomically
+
+FORMAT = 1
+KEY = "caspl.boosting"
+
+
+@dataclass(frozen=True)
+class Header:
+    """What boosting tokens were made from.
+
+    Args:
+        student, student_hash: name and weights hash of the CLIP that carries the tokens.
+        teacher: name of the CLIP that was distilled.
+        dataset: name of the data set whose training images were seen.
+        classnames: names in the softmax, base and new.
+        template: text template of the teacher.
+        seed, epochs, temperature: of the run.
+        library: version that wrote the file.
+        format: version of the file format.
+    """
+
+    student: str
+    student_hash: str
+    teacher: str
+    dataset: str
+    classnames: tuple[str, ...]
+    template: str
+    seed: int
+    epochs: int
+    temperature: float
+    library: str = __version__
+    format: int = FORMAT
+
+    @property
+    def classnames_hash(self) -> str:
+        return names_hash(self.classnames)
+
+
+@dataclass(frozen=True)
+class BoostingFile:
+    """Boosting tokens with their header; a tower without tokens has None."""
+
+    header: Header
+    text: Tensor | None
+    vision: Tensor | None
+    path: Path = field(default=Path())
+
+    def require_student(self, student: str, student_hash: str) -> None:
+        """Refuse a student that the tokens were not made for.
+
+        Raises:
+            CasPLError: in one sentence, naming both students.
+        """
+        if self.header.student_hash != student_hash:
+            raise CasPLError(
+                f"the boosting file {self.path} was made for the student {self.header.student} "
+                f"(weights {self.header.student_hash}), but this run uses {student} (weights {student_hash}); "
+                "use that student, or boost this one with --trainer CasPL"
+            )
+
+
+def names_hash(classnames: Sequence[str]) -> str:
+    """Short SHA-256 of a list of class names, order included."""
+    return hashlib.sha256("\n".join(classnames).encode()).hexdigest()[:16]
+
+
+def write_boosting(path: str | Path, header: Header, text: Tensor | None, vision: Tensor | None) -> Path:
+    """Write a boosting file atomically.
+
+    Args:
+        text, vision: (depth, length, width) tokens of a tower, or None.
+    """
+    from safetensors.torch import save_file
+
+    given = {"text": text, "vision": vision}
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in given.items() if value is not None}
+    content = json.dumps(asdict(header) | {"classnames_hash": header.classnames_hash}, sort_keys=True)
+    return write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata={KEY: content}))
+
+
+def read_boosting(path: str | Path) -> BoostingFile:
+    """Read a boosting file.
+
+    Raises:
+        CasPLError: if the file is missing, broken, of another kind or of a newer format.
+    """
+    from safetensors import safe_open
+
+    path = Path(path)
+    if not path.is_file():
+        raise CasPLError(f"no boosting file at {path}; make one with --trainer CasPL")
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  not a dict
+    except Exception as error:
+        raise CasPLError(f"{path} is not a boosting file of this library (or is broken): {error}") from error
+    if KEY not in metadata:
+        raise CasPLError(f"{path} is a .safetensors file, but not a boosting file: it has no {KEY} header")
+    header = _parse_header(path, metadata[KEY])
+    if not set(tensors) <= {"text", "vision"}:
+        raise CasPLError(f"{path} is a damaged boosting file: it holds {', '.join(sorted(tensors))}")
+    return BoostingFile(header, tensors.get("text"), tensors.get("vision"), path)
+
+
+def _parse_header(path: Path, text: str) -> Header:
+    try:
+        content = json.loads(text)
+        if content["format"] > FORMAT:
+            raise CasPLError(f"{path} has format {content['format']}, this library reads up to {FORMAT}: upgrade caspl")
+        values = {item.name: content[item.name] for item in fields(Header)}
+        header = Header(**(values | {"classnames": tuple(values["classnames"])}))
+        whole = header.classnames_hash == content["classnames_hash"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise CasPLError(f"{path} is a damaged boosting file: its header cannot be read ({error})") from error
+    if not whole:
+        raise CasPLError(f"{path} is a damaged boosting file: its header contradicts itself")
+    return header

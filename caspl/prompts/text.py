@@ -1,0 +1,228 @@
+"""The cascade of the text tower: ``[SOS][segment or words]...[class name][segment or words]...[.][EOS]``.
+
+CasPL's order is ``[SOS][adapting][words that stay][boosting][class name][.][EOS]``: the tower is causal, so
+adapting tokens never see boosting tokens. First-layer tokens get positional embeddings like words; deeper ones
+replace the outputs in their place and get none. What stands before the first class-dependent token is computed
+once for all classes (see :mod:`caspl.towers.text`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from caspl.errors import CasPLError
+from caspl.prompts.segment import Segment
+from caspl.prompts.spans import expand_tokens, overwrite
+from caspl.towers.clip import common_prefix
+from caspl.towers.text import TextTower
+from caspl.towers.tokenizer import encode, tokenize
+
+
+@dataclass(frozen=True)
+class Words:
+    """Fixed words between segments, e.g. ``of a``, as byte-pair ids."""
+
+    ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """The tokens ``start..stop-1`` of a segment of depth 1, for a context that stands on both sides of the name."""
+
+    segment: Segment
+    start: int
+    stop: int
+
+
+Piece = Segment | Part | Words
+
+
+class TextCascade(nn.Module):
+    """Ordered segments of the text tower around the class names.
+
+    Args:
+        before: what stands between the start token and the class name, in order.
+        after: what stands between the class name and the full stop; segments there have depth 1, for their
+            position differs from class to class.
+        template: what is tokenised for a class. ``after`` stands directly behind the name in it.
+    """
+
+    sos_ids: Tensor
+    name_ids: Tensor  # (classes, tokens), with zeros where tokens of ``after`` go
+    name_end: Tensor  # (classes,)
+    slots: Tensor  # (classes, tokens of ``after``)
+
+    def __init__(self, before: Sequence[Piece] = (), after: Sequence[Piece] = (), template: str = "{}.") -> None:
+        super().__init__()
+        self.before = list(before)
+        self.after = list(after)
+        self.template = template
+        segments = [_segment_of(piece) for piece in (*self.before, *self.after)]
+        self.segments = nn.ModuleDict({s.name: s for s in segments if s is not None})
+        for piece in self.after:
+            segment = _segment_of(piece)
+            if segment is not None and segment.depth > 1:
+                raise ValueError(f"segment {segment.name!r} stands after the class name and must have depth 1")
+        self.classnames: list[str] = []
+
+    @property
+    def conditional(self) -> bool:
+        """Whether the tokens depend on the image."""
+        return any(getattr(segment, "conditional", False) for segment in self.segments.values())
+
+    def set_classes(self, classnames: Sequence[str], tower: TextTower) -> None:
+        """Tokenise the class names (underscores are read as spaces) and lay out the positions.
+
+        Raises:
+            CasPLError: if a name does not fit beside the segments, or if there are no names.
+        """
+        if not classnames:
+            raise CasPLError("there are no class names")
+        self.classnames = [name.replace("_", " ") for name in classnames]
+        device, limit = tower.positional_embedding.device, tower.positional_embedding.shape[0]
+        sos = int(tokenize("")[0, 0])
+        eos = int(tokenize("")[0].max())
+        self._place("sos_ids", torch.tensor([sos]), device)
+        for index, piece in enumerate(self.before):
+            if isinstance(piece, Words):
+                self._place(f"words_{index}", torch.tensor(piece.ids), device)
+        head = 1 + sum(self._length(index, piece) for index, piece in enumerate(self.before))
+        rows, slots = zip(*(self._row(name, eos) for name in self.classnames), strict=True)
+        length = max(map(len, rows))
+        if head + length > limit:
+            longest = max(range(len(rows)), key=lambda index: len(rows[index]))
+            raise CasPLError(
+                f"the class name {self.classnames[longest]!r} needs {length} positions and the tokens before it "
+                f"{head}, but the text tower has {limit}; shorten the name or the prompts"
+            )
+        self._place("name_ids", torch.tensor([row + [0] * (length - len(row)) for row in rows]), device)
+        self._place("name_end", torch.tensor([len(row) - 1 for row in rows]), device)
+        self._place("slots", torch.tensor(slots, dtype=torch.long), device)
+        self.common = 0 if self.after else common_prefix(self.name_ids)
+
+    def forward(self, tower: TextTower, condition: Tensor | None = None) -> Tensor:
+        """Text features of the classes, not normalised.
+
+        Args:
+            tower: the text tower.
+            condition: normalised image features (groups, embed_dim) for image-conditioned segments.
+
+        Returns:
+            (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
+        """
+        classes = len(self.classnames)
+        shared, own, split = self._first_layer(tower, condition)
+        head = sum(part.shape[-2] for part in own)
+
+        def refresh(layer: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+            if layer == 0:
+                return x, y
+            x_spans, y_spans = self._fresh(layer, split, condition)
+            return overwrite(x, x_spans), overwrite(y, y_spans)
+
+        names, end = self._names(tower, condition), self.name_end + head
+        if not own and self.common:  # leading words that all classes share, e.g. of a template
+            shared.append(names[0, : self.common])
+            names, end = names[:, self.common :], end - self.common
+        sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
+        groups = max((len(part) for part in shared if part.dim() == 3), default=1)
+        prefix = torch.cat([expand_tokens(part, groups) for part in shared], dim=1)
+        return tower(prefix, sequence, end, refresh)
+
+    def only(self, names: Sequence[str]) -> TextCascade:
+        """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""
+        kept = [piece for piece in self.before if isinstance(piece, Segment) and piece.name in names]
+        return TextCascade(kept)
+
+    def _row(self, name: str, eos: int) -> tuple[list[int], list[int]]:
+        """Ids of one class's own words with zeros where tokens of ``after`` go, and the places of those zeros.
+
+        The name is tokenised together with the full stop: a name that ends in punctuation fuses with it.
+        """
+        whole, bare = encode(self.template.format(name)), len(encode(self.template.split("{}")[0] + name))
+        row = whole[:bare]
+        inserted: list[int] = []
+        for piece in self.after:
+            if isinstance(piece, Words):
+                row += piece.ids
+            else:
+                inserted += range(len(row), len(row) + _stretch(piece))
+                row += [0] * _stretch(piece)
+        return [*row, *whole[bare:], eos], inserted
+
+    def _first_layer(self, tower: TextTower, condition: Tensor | None) -> tuple[list[Tensor], list[Tensor], int]:
+        """Tokens before the class name: the shared ones, those that differ by class, and where the split is."""
+        shared, own = [tower.embed(self.sos_ids)], list[Tensor]()
+        split = len(self.before)
+        for index, piece in enumerate(self.before):
+            if isinstance(piece, Words):
+                tokens = tower.embed(getattr(self, f"words_{index}"))
+            else:
+                tokens = _tokens(piece, 0, condition)
+                if self._is_class_specific(piece):
+                    split = min(split, index)
+            (own if index >= split else shared).append(tokens)
+        return shared, own, split
+
+    def _names(self, tower: TextTower, condition: Tensor | None) -> Tensor:
+        """Class names, what stands after them, full stop and end token: (classes, tokens, width)."""
+        names = tower.embed(self.name_ids)
+        pieces = [piece for piece in self.after if not isinstance(piece, Words)]
+        if not pieces:
+            return names
+        for piece in pieces:
+            self._is_class_specific(piece)
+        fresh = [_tokens(piece, 0, condition) for piece in pieces]
+        inserted = torch.cat([expand_tokens(tokens, len(names)) for tokens in fresh], dim=1)
+        index = self.slots.unsqueeze(-1).expand(-1, -1, names.shape[-1])
+        return names.scatter(1, index, inserted.to(names.dtype))
+
+    def _fresh(
+        self, layer: int, split: int, condition: Tensor | None
+    ) -> tuple[list[tuple[int, Tensor]], list[tuple[int, Tensor]]]:
+        """Spans that layer ``layer`` renews, within the shared part and within the own part."""
+        spans: tuple[list[tuple[int, Tensor]], list[tuple[int, Tensor]]] = ([], [])
+        start = 1
+        for index, piece in enumerate(self.before):
+            if index == split:
+                start = 0
+            if isinstance(piece, Segment) and layer < piece.depth:
+                spans[index >= split].append((start, piece.tokens(layer, condition)))
+            start += self._length(index, piece)
+        return spans
+
+    def _length(self, index: int, piece: Piece) -> int:
+        return len(getattr(self, f"words_{index}")) if isinstance(piece, Words) else _stretch(piece)
+
+    def _is_class_specific(self, piece: Segment | Part) -> bool:
+        """Whether every class has its own tokens; as many as there are classes, or it is an error."""
+        segment = piece.segment if isinstance(piece, Part) else piece
+        if segment.class_specific and len(segment.values[0]) != len(self.classnames):
+            raise CasPLError(
+                f"the class-specific tokens {segment.name!r} were made for {len(segment.values[0])} classes, but there "
+                f"are {len(self.classnames)}: class-specific contexts cannot be moved to other classes"
+            )
+        return segment.class_specific
+
+    def _place(self, name: str, value: Tensor, device: torch.device) -> None:
+        self.register_buffer(name, value.to(device), persistent=False)
+
+
+def _segment_of(piece: Piece) -> Segment | None:
+    if isinstance(piece, Words):
+        return None
+    return piece.segment if isinstance(piece, Part) else piece
+
+
+def _stretch(piece: Segment | Part) -> int:
+    return piece.stop - piece.start if isinstance(piece, Part) else piece.length
+
+
+def _tokens(piece: Segment | Part, layer: int, condition: Tensor | None) -> Tensor:
+    if isinstance(piece, Part):
+        return piece.segment.tokens(layer, condition)[..., piece.start : piece.stop, :]
+    return piece.tokens(layer, condition)
