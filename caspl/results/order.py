@@ -1,0 +1,46 @@
+"""The order of rows, and which method is whose cascade."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from caspl.results import paper_figures
+from caspl.results.collect import Group
+
+PREFIX = "CasPL_"
+_KNOWN = ("CasPL", "CoOp", "CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL")
+
+
+def sort_key(group: Group) -> tuple[int, str, int, bool, str]:
+    """Zero-shot, boosting alone, then the methods by age and others by name; CasPL_X directly after X."""
+    method = group.trainer.removeprefix(PREFIX)
+    rank = _KNOWN.index(method) if method in _KNOWN else len(_KNOWN)
+    if method.startswith("Zeroshot"):
+        rank = -1
+    return rank, method, group.shots, group.trainer.startswith(PREFIX), group.config
+
+
+def datasets(groups: Sequence[Group]) -> list[str]:
+    """The data sets of these groups: the paper's in its order, then the others by name."""
+    known = paper_figures.dataset_order()
+
+    def key(name: str) -> tuple[int, str]:
+        short = paper_figures.dataset_key(name)
+        return (known.index(short) if short in known else len(known)), name
+
+    return sorted({group.dataset for group in groups}, key=key)
+
+
+def partner(group: Group, groups: Sequence[Group]) -> Group | None:
+    """The X that this CasPL_X extends: the one with the same config, or the only one on this data set and shots."""
+    if not group.trainer.startswith(PREFIX):
+        return None
+    method = group.trainer.removeprefix(PREFIX)
+    here = [other for other in groups if other.dataset == group.dataset]
+    plain = [other for other in here if other.trainer == method and other.shots in (0, group.shots)]
+    same = [other for other in plain if other.config == group.config]
+    if same:
+        return same[0]
+    # With several configs on either side it would be a guess which belong together.
+    rivals = [other for other in here if other.trainer == group.trainer and other.shots == group.shots]
+    return plain[0] if len(plain) == len(rivals) == 1 else None
