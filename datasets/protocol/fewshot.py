@@ -1,0 +1,130 @@
+"""Few-shot samples: drawn as published, kept as JSON beside the data.
+
+The sample for a seed is that of CoOp-style repositories: Python's generator is seeded, then train is sampled, then
+val with at most four images a class. It is drawn from all classes, before base and new are cut.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+
+from caspl.errors import CasPLError
+from caspl.files import write_json
+from datasets.protocol.pickles import read_pickled_sample
+from datasets.protocol.split import Entry, Split
+
+logger = logging.getLogger("dassl")
+
+MAX_VAL_SHOTS = 4
+
+Sample = dict[str, list[Entry]]
+Draw = Callable[[list[Entry], int], list[Entry]]
+
+
+def few_shots(split: Split, shots: int, seed: int, folder: Path, draw: Draw, sample_val: bool = True) -> Split:
+    """Replace train and val by their few-shot samples.
+
+    Args:
+        split: the full lists.
+        shots: images a class; below 1 the split is returned as it is.
+        seed: seed of the sample. Negative means none: drawn from the generator as it stands, and not kept.
+        folder: where samples are kept.
+        draw: samples a list from Python's global generator.
+        sample_val: whether val is sampled too.
+    """
+    if shots < 1:
+        return split
+    sizes = {"train": shots, "val": min(shots, MAX_VAL_SHOTS)} if sample_val else {"train": shots}
+    if seed < 0:
+        return _reduced(split, _drawn(split, sizes, draw))
+    path = folder / f"shot_{shots}-seed_{seed}.json"
+    sample = _kept(path, split, sizes)
+    if sample is None:
+        sample = _from_pickle(path.with_suffix(".pkl"), split, sizes)
+        if sample is None:
+            with _seeded(seed):
+                sample = _drawn(split, sizes, draw)
+        _keep(path, split, sample)
+    return _reduced(split, sample)
+
+
+def _reduced(split: Split, sample: Sample) -> Split:
+    return replace(split, train=sample["train"], val=sample.get("val", split.val))
+
+
+def _drawn(split: Split, sizes: dict[str, int], draw: Draw) -> Sample:
+    return {name: draw(getattr(split, name), size) for name, size in sizes.items()}
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    # Seeded here and set back, so that neither what was drawn before changes the sample, nor does it matter
+    # to what follows whether the sample was drawn or read.
+    state = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _keep(path: Path, split: Split, sample: Sample) -> None:
+    content: dict[str, object] = {name: [entry.path for entry in entries] for name, entries in sample.items()}
+    try:
+        write_json(path, {"split": split.digest(), **content})
+    except CasPLError as error:
+        logger.warning("the few-shot sample is not kept, each run draws it again: %s", error)
+
+
+def _kept(path: Path, split: Split, sizes: dict[str, int]) -> Sample | None:
+    """The sample kept at ``path``, if there is one and it was drawn from this split."""
+    if not path.exists():
+        return None
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["split"] != split.digest():
+            logger.warning("%s belongs to another split: the sample is drawn anew", path)
+            return None
+        return {name: _look_up(getattr(split, name), content[name]) for name in sizes}
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        logger.warning("%s is damaged (%s): the sample is drawn anew", path, error)
+        return None
+
+
+def _look_up(entries: list[Entry], paths: list[str]) -> list[Entry]:
+    by_path = {entry.path: entry for entry in entries}
+    return [by_path[path] for path in paths]
+
+
+def _from_pickle(path: Path, split: Split, sizes: dict[str, int]) -> Sample | None:
+    """The sample that another repository left, if there is one and its images belong to this split."""
+    if not path.exists():
+        return None
+    pickled = read_pickled_sample(path)
+    try:
+        sample = {name: _match(getattr(split, name), pickled[name]) for name in sizes}
+    except KeyError as error:
+        logger.warning("%s does not fit the split (%s is not in it): the sample is drawn anew", path, error)
+        return None
+    logger.info("few-shot sample of %s", path)
+    return sample
+
+
+def _match(entries: list[Entry], items: list[tuple[str, int]]) -> list[Entry]:
+    """Find absolute paths of some other machine: the longest ending that is a path of the split counts."""
+    by_path = {(entry.path, entry.label): entry for entry in entries}
+    found = []
+    for impath, label in items:
+        parts = PurePosixPath(impath.replace("\\", "/")).parts
+        keys = (("/".join(parts[start:]), label) for start in range(len(parts)))
+        key = next((key for key in keys if key in by_path), None)
+        if key is None:
+            raise KeyError(impath)
+        found.append(by_path[key])
+    return found

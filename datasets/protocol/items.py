@@ -1,0 +1,54 @@
+"""From the entries of a split to the items of the engine."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+from caspl.errors import CasPLError
+from dassl.data.datasets import Datum
+from datasets.protocol.split import Entry
+
+
+def make_items(image_dir: Path, entries: Iterable[Entry]) -> list[Datum]:
+    """Make the items of a list, with absolute paths, without looking at the files."""
+    root = os.path.join(image_dir, "")
+    return [_item(root + entry.path, entry.label, entry.classname) for entry in entries]
+
+
+def check_images(image_dir: Path, entries: Iterable[Entry]) -> None:
+    """Check that the images are there.
+
+    Folders are listed once each: on a network disk, asking for a million files one by one takes many minutes.
+
+    Raises:
+        CasPLError: some are missing; says how many, and names the first.
+    """
+    paths = {entry.path for entry in entries}
+    present = {f"{folder}{name}" for folder in {_folder(path) for path in paths} for name in _names(image_dir / folder)}
+    # The second look is for links, ".." and file systems that ignore case.
+    missing = sorted(path for path in paths - present if not (image_dir / path).is_file())
+    if missing:
+        raise CasPLError(
+            f"{len(missing)} of {len(paths)} images of the split are missing, the first is {image_dir / missing[0]}: "
+            "extract the archive again, or fetch the one whose file names the split lists"
+        )
+
+
+def _item(impath: str, label: int, classname: str) -> Datum:
+    # What unpickling does: the documented attributes of an item, without its constructor's question to the disk.
+    item = Datum.__new__(Datum)
+    vars(item).update(_impath=impath, _label=label, _domain=0, _classname=classname)
+    return item
+
+
+def _folder(path: str) -> str:
+    return path[: path.rfind("/") + 1]
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -1,0 +1,101 @@
+"""Folders and lists as the archives of the data sets bring them; every listing is sorted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+
+from caspl.errors import CasPLError
+from datasets.protocol.rules import split_by_ratio
+from datasets.protocol.split import Entry, Split
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+
+
+def class_folders(folder: Path) -> list[str]:
+    """The names of the sub-folders in code point order (capitals first), without hidden ones."""
+    return sorted(item.name for item in _scan(folder) if item.is_dir() and not item.name.startswith("."))
+
+
+def image_files(folder: Path) -> list[str]:
+    """The names of the image files in code point order, without hidden ones."""
+    names = [item.name for item in _scan(folder) if item.name.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted(name for name in names if not name.startswith("."))
+
+
+def folder_entries(folder: Path, names: Mapping[str, str], prefix: str = "") -> list[Entry]:
+    """The images of the given sub-folders; the position of a sub-folder among ``names`` is its label.
+
+    Args:
+        folder: what holds the sub-folders.
+        names: class name of each sub-folder.
+        prefix: path of ``folder`` below the image folder, ending in a slash.
+
+    Raises:
+        CasPLError: there is no sub-folder, or one of them holds no image.
+    """
+    if not names:
+        raise CasPLError(f"{folder} has no class folders: it should hold one folder of images for each class")
+    entries: list[Entry] = []
+    for label, (name, classname) in enumerate(names.items()):
+        files = image_files(folder / name)
+        if not files:
+            raise CasPLError(f"the class folder {folder / name} holds no image: extract the archive again")
+        entries.extend(Entry(f"{prefix}{name}/{file}", label, classname) for file in files)
+    return entries
+
+
+def folder_split(folder: Path, renamed: Mapping[str, str] | None = None, ignored: Collection[str] = ()) -> Split:
+    """Rule A over a folder for each class. Labels follow the folder names, not the names given in ``renamed``."""
+    names = {name: (renamed or {}).get(name, name) for name in class_folders(folder) if name not in ignored}
+    return split_by_ratio(folder_entries(folder, names))
+
+
+class Labels(dict[str, int]):
+    """Labels by class, as a list gives them; says which list lacks a class."""
+
+    def __init__(self, path: Path, classes: Iterable[str]) -> None:
+        super().__init__((name, label) for label, name in enumerate(classes))
+        self.path = path
+
+    def __missing__(self, name: str) -> int:
+        raise ValueError(f"{name!r} is not in {self.path}")
+
+
+def read_lines(path: Path, fields: int = 1) -> list[list[str]]:
+    """Read a text list: the words of each line; the last of ``fields`` takes the rest of the line.
+
+    Raises:
+        CasPLError: the file is missing, or a line has fewer fields.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise CasPLError(f"{path} is missing or unreadable: it belongs to the archive of the data set") from error
+    lines = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        words = line.strip().split(None, fields - 1)
+        if words and len(words) < fields:
+            raise CasPLError(f"{path}, line {number}: {fields} fields are expected, but it reads {line!r}")
+        if words:
+            lines.append(words)
+    return lines
+
+
+def found_in(folder: Path, most: int = 6) -> str:
+    """What lies in a folder, in words, for error messages."""
+    try:
+        names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
+    except OSError:
+        return f"{folder} does not exist"
+    shown = ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+    return f"{folder} holds {shown or 'nothing'}"
+
+
+def _scan(folder: Path) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as items:
+            return list(items)
+    except OSError as error:
+        raise CasPLError(f"the folder {folder} cannot be listed ({error.strerror})") from error
