@@ -1,0 +1,44 @@
+"""Gaussian-weighted prompt aggregation (PromptSRC, arXiv 2307.06948, section 3.2.2)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from torch import Tensor
+
+
+class GaussianAverage:
+    """A sum of snapshots over epochs 1..T, weighted by a normal density normalised over these epochs.
+
+    Args:
+        mean, std: of the density, in epochs.
+        epochs: T.
+    """
+
+    def __init__(self, mean: float, std: float, epochs: int) -> None:
+        density = [math.exp(-0.5 * ((epoch - mean) / std) ** 2) for epoch in range(1, epochs + 1)]
+        total = sum(density)
+        if total == 0:
+            raise ValueError(f"the density of mean {mean} and std {std} vanishes on all of the {epochs} epochs")
+        self.weights = [value / total for value in density]
+        self._sum: dict[str, Tensor] = {}
+
+    def add(self, epoch: int, state: Mapping[str, Tensor]) -> None:
+        """Add the snapshot of a 1-based epoch."""
+        weight = self.weights[epoch - 1]
+        for name, value in state.items():
+            weighted = weight * value.detach()
+            self._sum[name] = self._sum[name] + weighted if name in self._sum else weighted
+
+    def result(self) -> dict[str, Tensor]:
+        """The weighted sum of all snapshots so far."""
+        return self._sum
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """What a resumed run needs."""
+        return dict(self._sum)
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a saved sum."""
+        self._sum = dict(state)

@@ -1,0 +1,25 @@
+"""Knowledge distillation over class logits."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+REDUCTIONS = ("batchmean", "mean")
+
+
+def distillation(student: Tensor, teacher: Tensor, temperature: float = 1.0, reduction: str = "batchmean") -> Tensor:
+    """T^2 KL(softmax(teacher / T) || softmax(student / T)), CasPL (arXiv 2409.17805), equation of phase 1.
+
+    The paper does not write the factor T^2 (its T is 1); the release has it, so that gradients keep their size.
+
+    Args:
+        student, teacher: (batch, classes) logits; the teacher's without gradient.
+        temperature: T.
+        reduction: ``batchmean`` sums over classes and averages over the batch (the release); ``mean`` also
+            divides by the number of classes.
+    """
+    log_p = F.log_softmax(student.float() / temperature, dim=-1)
+    log_q = F.log_softmax(teacher.float() / temperature, dim=-1)
+    divisor = {"batchmean": len(student), "mean": student.numel()}[reduction]
+    return temperature**2 / divisor * F.kl_div(log_p, log_q, reduction="sum", log_target=True)

@@ -1,0 +1,17 @@
+"""PromptSRC's terms that keep prompted features near those of a frozen reference (arXiv 2307.06948, section 3.2)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from caspl.losses.distillation import distillation
+
+
+def feature_distance(features: Tensor, reference: Tensor) -> Tensor:
+    """Mean absolute difference over all entries of two (n, embed_dim) sets of normalised features."""
+    return (features.float() - reference.float()).abs().mean()
+
+
+def logit_divergence(logits: Tensor, reference: Tensor) -> Tensor:
+    """KL(reference || prompted) of (batch, classes) logits, summed and divided by the number of logits."""
+    return distillation(logits, reference, reduction="mean")

@@ -1,0 +1,49 @@
+"""A frozen reference that a loss compares with: plain CLIP, or CLIP with some of the model's segments."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from caspl.model import PromptedCLIP
+from caspl.templates import fill
+from caspl.towers import tokenize
+
+
+class Reference:
+    """Frozen image features and class text features.
+
+    Args:
+        model: whose towers are used.
+        templates: of the plain reference's texts; their features are averaged un-normalised (PromptSRC).
+        segments: names of the segments that belong to the reference; copies of their present values are kept.
+            With any, the class text is the cascade cut to them, without template.
+    """
+
+    def __init__(self, model: PromptedCLIP, templates: Sequence[str], segments: Sequence[str] = ()) -> None:
+        self._clip = model.clip
+        self._vision = copy.deepcopy(model.vision.only(segments))
+        self.text = self._texts(model, templates, segments)
+
+    @torch.no_grad()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """(batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
+        return F.normalize(self._clip.visual(images, self._vision.refresh).float(), dim=-1)
+
+    @torch.no_grad()
+    def _texts(self, model: PromptedCLIP, templates: Sequence[str], segments: Sequence[str]) -> Tensor:
+        """Normalised text features (classes, embed_dim), float32."""
+        names, clip = model.text.classnames, model.clip
+        if segments:
+            text = model.text.only(segments)
+            text.set_classes(names, clip.text)
+            return F.normalize(text(clip.text).float(), dim=-1)
+        total = torch.zeros(len(names), clip.sizes.embed_dim, device=clip.logit_scale.device)
+        for template in templates:
+            ids = tokenize(fill(template, names), clip.sizes.context_length).to(total.device)
+            total += clip.encode_text(ids).float()
+        return F.normalize(total / len(templates), dim=-1)

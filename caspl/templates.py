@@ -1,0 +1,94 @@
+"""Text templates: one a data set (zero-shot CLIP and CasPL's teacher), and PromptSRC's ensemble."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+DEFAULT_TEMPLATE = "a photo of a {}."
+
+DATASET_TEMPLATES = {
+    "OxfordPets": "a photo of a {}, a type of pet.",
+    "OxfordFlowers": "a photo of a {}, a type of flower.",
+    "FGVCAircraft": "a photo of a {}, a type of aircraft.",
+    "DescribableTextures": "{} texture.",
+    "EuroSAT": "a centered satellite photo of {}.",
+    "Food101": "a photo of {}, a type of food.",
+    "UCF101": "a photo of a person doing {}.",
+}
+
+# CLIP's ImageNet templates in the order in which PromptSRC uses its sixty: the plain one first.
+ENSEMBLE = (
+    "a photo of a {}.",
+    *(
+        f"{line}."
+        for line in """a bad photo of a {}
+a photo of many {}
+a sculpture of a {}
+a photo of the hard to see {}
+a low resolution photo of the {}
+a rendering of a {}
+graffiti of a {}
+a bad photo of the {}
+a cropped photo of the {}
+a tattoo of a {}
+the embroidered {}
+a photo of a hard to see {}
+a bright photo of a {}
+a photo of a clean {}
+a photo of a dirty {}
+a dark photo of the {}
+a drawing of a {}
+a photo of my {}
+the plastic {}
+a photo of the cool {}
+a close-up photo of a {}
+a black and white photo of the {}
+a painting of the {}
+a painting of a {}
+a pixelated photo of the {}
+a sculpture of the {}
+a bright photo of the {}
+a cropped photo of a {}
+a plastic {}
+a photo of the dirty {}
+a jpeg corrupted photo of a {}
+a blurry photo of the {}
+a photo of the {}
+a good photo of the {}
+a rendering of the {}
+a {} in a video game
+a photo of one {}
+a doodle of a {}
+a close-up photo of the {}
+the origami {}
+the {} in a video game
+a sketch of a {}
+a doodle of the {}
+a origami {}
+a low resolution photo of a {}
+the toy {}
+a rendition of the {}
+a photo of the clean {}
+a photo of a large {}
+a rendition of a {}
+a photo of a nice {}
+a photo of a weird {}
+a blurry photo of a {}
+a cartoon {}
+art of a {}
+a sketch of the {}
+a embroidered {}
+a pixelated photo of a {}
+itap of the {}""".splitlines()
+    ),
+)
+
+
+def template_for(dataset: str) -> str:
+    """The template of a data set by its ``DATASET.NAME``; the plain one where none is published."""
+    return DATASET_TEMPLATES.get(dataset, DEFAULT_TEMPLATE)
+
+
+def fill(template: str, classnames: Sequence[str]) -> list[str]:
+    """One text a class; underscores in names are read as spaces."""
+    return [template.format(name.replace("_", " ")) for name in classnames]

@@ -1,0 +1,74 @@
+# Shared by the drivers; source it. Settings come from the environment, with these defaults.
+DATA=${DATA:-data}        # folder of the data sets
+OUTPUT=${OUTPUT:-output}  # folder of all runs
+SHOTS=${SHOTS:-16}        # labelled images a class
+CFG=${CFG:-}              # config of the method, without .yaml; empty: the default below
+BOOST_CFG=${BOOST_CFG:-}  # config of phase 1, likewise
+BOOST_SEED=${BOOST_SEED:-1}  # run of phase 1 that phase 2 builds on, for every adapting seed
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+
+fail() {
+    echo "error: $*" >&2
+    exit 2
+}
+
+# The interpreter: $PYTHON, else the checkout's virtual environment, else python3.
+if [ -z "${PYTHON:-}" ]; then
+    PYTHON=python3
+    if [ -n "${VIRTUAL_ENV:-}" ]; then
+        PYTHON=$VIRTUAL_ENV/bin/python
+    elif [ -x "$REPO/.venv/bin/python" ]; then
+        PYTHON=$REPO/.venv/bin/python
+    fi
+fi
+
+# default_cfg TRAINER DATASET: name of the method's base-to-new config.
+default_cfg() {
+    if [ "$2" = tinysat ]; then
+        echo tiny
+        return
+    fi
+    case $1 in
+    CasPL) echo vit_b16_c2_ep20_batch4_8+8ctx ;;
+    *ZeroshotCLIP) echo vit_b16 ;;
+    CoOp) echo vit_b16_ctxv1 ;;
+    CasPL_CoOp) echo vit_b16_ep50_8ctx ;;
+    IVLP | CasPL_IVLP | PromptSRC) echo vit_b16_c2_ep20_batch4_4+4ctx ;;
+    CasPL_PromptSRC) echo vit_b16_c2_ep20_batch4_8+8ctx ;;
+    *) fail "no default config for $1: set CFG to a file name in configs/trainers/$1, without .yaml" ;;
+    esac
+}
+
+# cfg_file TRAINER CFG: its path; CasPL_X without a file of its own takes X's.
+cfg_file() {
+    local name folder
+    for folder in "$1" "${1#CasPL_}"; do
+        name=$REPO/configs/trainers/$folder/$2.yaml
+        if [ -f "$name" ]; then
+            echo "$name"
+            return
+        fi
+    done
+    fail "no config $2.yaml in configs/trainers/$1; there are: $(ls "$REPO/configs/trainers/${1#CasPL_}" 2>/dev/null | tr '\n' ' ')"
+}
+
+# run_once FOLDER train.py-arguments...: skipped if the folder holds a finished run, resumed if it holds a part of one.
+run_once() {
+    local folder=$1
+    shift
+    if [ -f "$folder/result.json" ]; then
+        echo "done before: $folder"
+        return
+    fi
+    "$PYTHON" "$REPO/train.py" --root "$DATA" --output-dir "$folder" \
+        --dataset-config-file "$REPO/configs/datasets/$DATASET.yaml" "$@"
+}
+
+# boost DATASET SEED: phase 1, unless its boosting run is finished.
+boost() {
+    local cfg=${BOOST_CFG:-$(default_cfg CasPL "$DATASET")}
+    local file
+    file=$(cfg_file CasPL "$cfg")
+    run_once "$OUTPUT/boosting_runs/$DATASET/CasPL/$cfg/seed$1" --trainer CasPL --seed "$1" --config-file "$file" \
+        TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$cfg" "${OPTIONS[@]}"
+}

@@ -1,0 +1,63 @@
+"""Shared fixtures: small CLIP files, a small data set on disk, one thread for small tensors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from caspl.prompts import Header, Segment, normal_tokens, write_boosting
+from caspl.towers import CLIP, Sizes
+from caspl.zoo import weights_hash
+from tests.tiny_clip import SIZES, tiny_state_dict
+
+TEACHER_SIZES = Sizes(48, 32, 8, vision_width=128, vision_layers=4, text_width=64, text_layers=3)
+CLASSES = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "River", "SeaLake")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Weights files of a student, another student of the same sizes, and a teacher."""
+    folder = tmp_path_factory.mktemp("clips")
+    states = {
+        "student": tiny_state_dict(0),
+        "other": tiny_state_dict(1),
+        "teacher": tiny_state_dict(2, TEACHER_SIZES),
+    }
+    for name, state in states.items():
+        save_file(state, folder / f"{name}.safetensors")
+    return {name: str(folder / f"{name}.safetensors") for name in states}
+
+
+@pytest.fixture(scope="session")
+def eurosat(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data root with EuroSAT's layout, ten images a class of noise around a colour."""
+    root = tmp_path_factory.mktemp("data")
+    generator = np.random.default_rng(0)
+    names = (*CLASSES[:4], "Industrial", "Pasture", "PermanentCrop", "Residential", "River", "SeaLake")
+    for name in names:
+        folder = root / "eurosat" / "2750" / name
+        folder.mkdir(parents=True)
+        colour = generator.integers(0, 256, 3)
+        for number in range(1, 11):
+            pixels = np.clip(colour + generator.integers(-60, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / f"{name}_{number}.jpg")
+    return root
+
+
+def boosting_file(path: Path, student: str = "student", dataset: str = "EuroSAT", seed: int = 0) -> Path:
+    """Random boosting tokens for the test student (3 layers of 3 text and 2 vision tokens)."""
+    torch.manual_seed(seed)
+    clip = CLIP.from_state_dict(tiny_state_dict(0 if student == "student" else 1))
+    header = Header(student, weights_hash(clip), "teacher", dataset, CLASSES, "a photo of a {}.", 1, 20, 1.0)
+    text, vision = normal_tokens(3, 3, SIZES.text_width), normal_tokens(3, 2, SIZES.vision_width)
+    return write_boosting(path, header, Segment("boosting", text).values, Segment("boosting", vision).values)

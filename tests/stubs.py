@@ -1,0 +1,50 @@
+"""A trainer without files: class names and batches come from the test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import SimpleNamespace
+from typing import Any
+
+from yacs.config import CfgNode
+
+import trainers  # noqa: F401  registers
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
+from trainers.registry import extend_cfg
+
+
+def make_cfg(trainer: str, student: str, resolution: int, **settings: Any) -> CfgNode:
+    """A config for tests; settings are written with ``__`` for the dots."""
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    cfg.TRAINER.NAME = trainer
+    cfg.MODEL.BACKBONE.NAME = student
+    cfg.INPUT.SIZE = (resolution, resolution)
+    cfg.USE_CUDA = False
+    cfg.OPTIM.NAME = "sgd"
+    cfg.OPTIM.LR_SCHEDULER = "cosine"
+    cfg.OPTIM.WARMUP_EPOCH = 1
+    cfg.OPTIM.WARMUP_TYPE = "constant"
+    for key, value in settings.items():
+        *parents, leaf = key.split("__")
+        node = cfg
+        for name in parents:
+            node = node[name]
+        assert leaf in node, key
+        node[leaf] = value
+    cfg.freeze()
+    return cfg
+
+
+def make_trainer(cfg: CfgNode, classnames: Sequence[str]) -> Any:
+    """The trainer of a config over the given class names, without data."""
+
+    def build_data_loader(self: Any) -> None:
+        self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=list(classnames), test=[]))
+        self.lab2cname = dict(enumerate(classnames))
+        self.num_classes = len(classnames)
+        self.train_loader_x = self.val_loader = self.test_loader = self.train_loader_u = None
+
+    base = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    return type(base.__name__, (base,), {"build_data_loader": build_data_loader})(cfg)

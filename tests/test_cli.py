@@ -1,0 +1,216 @@
+"""``train.py`` on image files: both phases and evaluation, resuming after a kill, and one sentence for wrong input."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import train
+from caspl.prompts import read_boosting
+from dassl.utils.logger import close_logger
+from tests.conftest import boosting_file
+
+REPO = Path(train.__file__).parent
+FEW = ["INPUT.SIZE", "(32, 32)", "DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "8"]
+
+
+class Runs:
+    """Command lines over the small data set, below one folder."""
+
+    def __init__(self, root: Path, clips: dict[str, str], folder: Path) -> None:
+        self.root, self.clips, self.folder = root, clips, folder
+
+    def arguments(self, trainer: str, config: str, out: str, *more: str) -> list[str]:
+        # fmt: off
+        return [
+            "--root", str(self.root), "--trainer", trainer, "--seed", "1", "--backbone", self.clips["student"],
+            "--dataset-config-file", str(REPO / "configs/datasets/eurosat.yaml"),
+            "--config-file", str(REPO / "configs/trainers" / f"{config}.yaml"), "--output-dir", str(self.folder / out),
+            *FEW, "TRAINER.CASPL.TEACHER", self.clips["teacher"],
+            "TRAINER.CASPL.BOOSTING_DIR", str(self.folder / "boosting"), *more,
+        ]
+        # fmt: on
+
+    def phase1(self, out: str = "boost", *more: str) -> list[str]:
+        config = "CasPL/vit_b16_c2_ep20_batch4_8+8ctx"
+        return self.arguments("CasPL", config, out, "TRAINER.CASPL.PREC", "fp32", "OPTIM.MAX_EPOCH", "3", *more)
+
+    def phase2(self, out: str = "adapt", *more: str) -> list[str]:
+        config = "CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx"
+        options = ["DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "3"]
+        options += ["TRAINER.PROMPTSRC.PREC", "fp32", "TRAINER.PROMPTSRC.GPA_MEAN", "2"]
+        return self.arguments("CasPL_PromptSRC", config, out, *options, *more)
+
+
+@pytest.fixture
+def runs(eurosat: Path, clips: dict[str, str], tmp_path: Path) -> Runs:
+    return Runs(eurosat, clips, tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def _log_closed() -> object:
+    yield
+    close_logger()
+
+
+def tokens(folder: Path, name: str, epoch: int = 3) -> dict[str, torch.Tensor]:
+    return torch.load(folder / name / f"model.pth.tar-{epoch}", weights_only=True)["state_dict"]
+
+
+def test_both_phases_and_new_classes(runs: Runs) -> None:
+    assert train.main(runs.phase1()) == 0
+    files = list((runs.folder / "boosting").rglob("*.safetensors"))
+    assert [str(f.relative_to(runs.folder)) for f in files] == [
+        "boosting/EuroSAT/student/text8x3_vision8x3/seed1.safetensors"
+    ]
+    header = read_boosting(files[0]).header
+    assert len(header.classnames) == 10
+    assert header.template == "a centered satellite photo of {}."
+    assert header.epochs == 3
+
+    assert train.main(runs.phase2()) == 0
+    boosting = read_boosting(files[0])
+    kept = tokens(runs.folder / "adapt", "VLPromptLearner")
+    assert boosting.text is not None
+    assert torch.equal(kept["text.boosting.values"], boosting.text)  # frozen, bit for bit
+
+    evaluation = ["--eval-only", "--model-dir", str(runs.folder / "adapt"), "DATASET.SUBSAMPLE_CLASSES", "new"]
+    assert train.main(runs.phase2("new", *evaluation)) == 0
+    for out, classes in (("boost", "all"), ("adapt", "base"), ("new", "new")):
+        record = json.loads((runs.folder / out / "result.json").read_text())
+        assert record["classes"] == classes
+        assert 0 <= record["metrics"]["accuracy"] <= 100
+        assert record["settings"]["OPTIM"]["MAX_EPOCH"] == 3
+    assert "Finished training" in (runs.folder / "adapt" / "log.txt").read_text().splitlines()
+
+
+@pytest.mark.parametrize("phase", [1, 2])
+def test_a_killed_run_ends_in_the_same_weights(runs: Runs, phase: int) -> None:
+    """SIGKILL after the first epoch, the same command again: bit for bit what an uninterrupted run gives."""
+    name, command = ("CasPL", runs.phase1) if phase == 1 else ("VLPromptLearner", runs.phase2)
+    if phase == 2:
+        boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
+    epochs = ["OPTIM.MAX_EPOCH", "8"]  # enough for the signal to come before the end
+    assert train.main(command("whole", *epochs)) == 0
+
+    line = [sys.executable, str(REPO / "train.py"), *command("killed", *epochs)]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    process = subprocess.Popen(line, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    snapshot = runs.folder / "killed" / "resume.pt"
+    deadline = time.monotonic() + 120
+    while not snapshot.exists() and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert snapshot.exists(), "the run ended before it could be killed"
+    assert not (runs.folder / "killed" / "result.json").exists()
+
+    assert train.main(command("killed", *epochs)) == 0
+    whole, resumed = (tokens(runs.folder / out, name, 8) for out in ("whole", "killed"))
+    assert set(whole) == set(resumed)
+    assert all(torch.equal(whole[key], resumed[key]) for key in whole)
+    assert not snapshot.exists()
+
+
+def test_a_finished_run_is_only_tested_again(runs: Runs) -> None:
+    boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
+    assert train.main(runs.phase2()) == 0
+    before = tokens(runs.folder / "adapt", "VLPromptLearner")
+    assert train.main(runs.phase2()) == 0
+    after = tokens(runs.folder / "adapt", "VLPromptLearner")
+    assert all(torch.equal(before[key], after[key]) for key in before)
+
+
+def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
+    """Exit code 2 and one sentence on standard error, without a traceback."""
+    assert train.main(arguments) == 2
+    error = capsys.readouterr().err
+    lines = [line for line in error.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1
+    assert "Traceback" not in error
+    return lines[0]
+
+
+def test_wrong_trainer(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    line = runs.phase2()
+    line[line.index("CasPL_PromptSRC")] = "CasPL_PromtSRC"
+    assert "unknown trainer 'CasPL_PromtSRC': did you mean CasPL_PromptSRC" in refused(capsys, line)
+
+
+def test_wrong_data_path(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "/nowhere" in refused(capsys, ["--root", "/nowhere", *runs.phase2()[2:]])
+
+
+def test_boosting_of_another_student(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    file = boosting_file(runs.folder / "other.safetensors", student="other")
+    assert "was made for the student other" in refused(capsys, runs.phase2("x", "TRAINER.CASPL.BOOSTING", str(file)))
+
+
+def test_broken_boosting_file(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    file = runs.folder / "broken.safetensors"
+    file.write_bytes(b"\0" * 100)
+    assert "broken.safetensors" in refused(capsys, runs.phase2("x", "TRAINER.CASPL.BOOSTING", str(file)))
+
+
+def test_class_list_that_does_not_fit(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    """Class-specific contexts of the base classes, evaluated on the new ones (5 each) and on all (10)."""
+    options = [
+        "TRAINER.COOP.CSC",
+        "True",
+        "OPTIM.MAX_EPOCH",
+        "1",
+        "TRAINER.COOP.PREC",
+        "fp32",
+        "DATASET.NUM_SHOTS",
+        "2",
+    ]
+    line = runs.arguments("CoOp", "CoOp/vit_b16_ctxv1", "csc", *options, "TRAINER.COOP.CTX_INIT", "")
+    assert train.main([*line, "DATASET.SUBSAMPLE_CLASSES", "base"]) == 0
+    load = ["--eval-only", "--model-dir", str(runs.folder / "csc")]
+    assert "class-specific tokens cannot be moved" in refused(
+        capsys, [*line, *load, "DATASET.SUBSAMPLE_CLASSES", "all"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("pairs", "sentence"),
+    [
+        (["OPTIM.LRR", "1"], r"unknown key OPTIM.LRR in the command line; near are"),
+        (["OPTIM.LR", "fast"], r"OPTIM.LR in the command line must be of type float"),
+        (["OPTIM.LR"], "KEY VALUE pairs"),
+        (["DATASET.SUBSAMPLE_CLASSES", "novel"], "all, base or new"),
+    ],
+)
+def test_wrong_options(runs: Runs, capsys: pytest.CaptureFixture[str], pairs: list[str], sentence: str) -> None:
+    assert sentence in refused(capsys, runs.phase2("x", *pairs))
+
+
+def test_missing_config_file(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    line = [argument.replace("8+8ctx", "9+9ctx") for argument in runs.phase2()]
+    assert "vit_b16_c2_ep20_batch4_8+8ctx.yaml" in refused(capsys, line)
+
+
+def test_numbers_may_be_written_plainly_and_flags_may_follow(runs: Runs) -> None:
+    boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
+    assert train.main(runs.phase2("x", "OPTIM.LR", "1", "--no-train")) == 0
+
+
+def test_help(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        train.main(["--help"])
+    assert stop.value.code == 0
+    assert "--trainer" in capsys.readouterr().out
+
+
+def test_the_library_knows_no_engine() -> None:
+    code = "import sys, caspl, caspl.model, caspl.zoo, caspl.teacher, caspl.results; "
+    code += "sys.exit(any(name.split('.')[0] in ('dassl', 'yacs', 'trainers') for name in sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False).returncode == 0

@@ -1,0 +1,75 @@
+"""Train or evaluate a prompt learning method, e.g.
+
+python train.py --root data --trainer CasPL --seed 1 \\
+    --dataset-config-file configs/datasets/tinysat.yaml --config-file configs/trainers/CasPL/tiny.yaml
+python train.py --root data --trainer CasPL_PromptSRC --seed 1 \\
+    --dataset-config-file configs/datasets/tinysat.yaml --config-file configs/trainers/PromptSRC/tiny.yaml \\
+    DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from caspl.errors import CasPLError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The field's flags; every other setting is a KEY VALUE pair or stands in a config file."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--trainer", help="e.g. CoOp, PromptSRC, CasPL (phase 1), CasPL_PromptSRC (phase 2)")
+    p.add_argument("--dataset-config-file", metavar="YAML", help="one of configs/datasets/")
+    p.add_argument("--config-file", metavar="YAML", help="one of configs/trainers/<method>/")
+    p.add_argument("--root", metavar="DIR", help="folder that holds the data sets' folders (default: data)")
+    p.add_argument("--output-dir", metavar="DIR", help="log, checkpoints and result.json (default: output)")
+    p.add_argument("--seed", type=int, help="0 or more; without it nothing is seeded")
+    p.add_argument("--backbone", help="the student: ViT-B/16, tiny-student, a weights file, ...")
+    p.add_argument("--eval-only", action="store_true", help="evaluate the checkpoint in --model-dir")
+    p.add_argument("--model-dir", metavar="DIR", default="", help="run folder to load for --eval-only")
+    p.add_argument("--load-epoch", type=int, help="checkpoint to load (default: the best, else the last)")
+    p.add_argument("--no-train", action="store_true", help="only build everything")
+    p.add_argument("--resume", metavar="DIR", help="continue the run of another folder")
+    p.add_argument("--source-domains", nargs="+", help="for domain data sets")
+    p.add_argument("--target-domains", nargs="+", help="for domain data sets")
+    p.add_argument("--transforms", nargs="+", help="image transforms, instead of the config's")
+    p.add_argument("--head", help="kept for compatibility")
+    p.add_argument("opts", nargs="*", metavar="KEY VALUE", help="config pairs, e.g. DATASET.NUM_SHOTS 16")
+    return p
+
+
+def run(args: argparse.Namespace) -> None:
+    """Build the trainer and do what the flags ask for."""
+    import datasets  # noqa: F401  the imports register data sets and trainers; they are late, for --help
+    import trainers  # noqa: F401
+    from trainers.config import build_cfg
+    from trainers.session import build
+
+    trainer = build(build_cfg(args), args)
+    if args.eval_only:
+        trainer.load_model(args.model_dir, epoch=args.load_epoch)
+        trainer.test()
+    elif not args.no_train:
+        trainer.train()
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code: 0, 2 for wrong input, 130 when interrupted."""
+    args = parser().parse_intermixed_args(argv)
+    try:
+        run(args)
+    except CasPLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: {error.strerror or error}: {error.filename or args.output_dir}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,163 @@
+"""The trainer that all methods share: everything but a method's segments and losses is written here, once.
+
+A method is a subclass that states its config section, builds its :class:`~caspl.prompts.Prompts` and, if
+cross-entropy is not all, its losses. What trains follows from the segments; what is saved are the segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from caspl.errors import CasPLError
+from caspl.model import Output, PromptedCLIP
+from caspl.precision import Precision, best_device
+from caspl.prompts import Prompts
+from caspl.towers import CLIP
+from caspl.zoo import load_clip
+from dassl.engine import TrainerX
+from dassl.metrics import compute_accuracy
+from dassl.optim import build_lr_scheduler, build_optimizer
+from trainers.boosting import boosting_prompts
+from trainers.checkpoint import load_segments
+from trainers.record import RunRecorder
+
+
+class PromptTrainer(TrainerX):
+    """Few-shot training of prompt segments in a frozen CLIP.
+
+    Class attributes:
+        section: the method's section under ``TRAINER``.
+        defaults: that section's keys and defaults, as published.
+        saved_as: folder of the method's checkpoints, as published.
+        cascades: whether ``CasPL_<name>`` makes sense.
+        labelled: whether the losses use labels.
+        boosted: set by the registration on ``CasPL_<name>``.
+    """
+
+    section: ClassVar[str]
+    defaults: ClassVar[dict[str, Any]]
+    saved_as: ClassVar[str] = "prompt_learner"
+    cascades: ClassVar[bool] = True
+    labelled: ClassVar[bool] = True
+    boosted: ClassVar[bool] = False
+    rolling_resume = True  # a killed run goes on from its last epoch, bit for bit
+
+    # What a method states ------------------------------------------------------------------------------------
+
+    def prompts(self, clip: CLIP) -> Prompts:
+        """The method's segments and words."""
+        raise NotImplementedError
+
+    def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        """Named scalar terms; their sum is minimised."""
+        return {"ce": F.cross_entropy(output.logits, labels)}
+
+    # What all methods share ----------------------------------------------------------------------------------
+
+    @property
+    def options(self) -> CfgNode:
+        """The method's config section."""
+        return self.cfg.TRAINER[self.section]
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        self.device = best_device(cfg.USE_CUDA)
+        self.precision = Precision(cfg.TRAINER[self.section].PREC, self.device)
+
+    def build_model(self) -> None:
+        cfg = self.cfg
+        self.device = self.precision.device  # MPS too, which the engine does not look for
+        clip = load_clip(cfg.MODEL.BACKBONE.NAME)
+        if tuple(cfg.INPUT.SIZE) != (clip.sizes.resolution,) * 2:
+            raise CasPLError(
+                f"{cfg.MODEL.BACKBONE.NAME} takes images of {clip.sizes.resolution} pixels, but INPUT.SIZE is "
+                f"{tuple(cfg.INPUT.SIZE)}"
+            )
+        boosting = boosting_prompts(cfg, clip) if self.boosted else None
+        text, vision = self.prompts(clip).cascade(boosting)
+        self.model = PromptedCLIP(self.precision.place(clip), text, vision, self.dm.dataset.classnames)
+        self.model.to(self.device)
+        self.prepare()
+        segments = nn.ModuleDict({"text": self.model.text.segments, "vision": self.model.vision.segments})
+        trainable = [parameter for parameter in segments.parameters() if parameter.requires_grad]
+        self.scaler = self.precision.scaler()
+        self.recorder = RunRecorder(cfg)
+        if not trainable:
+            self.register_model(self.saved_as, segments)
+            return
+        self.optim = build_optimizer(trainable, cfg.OPTIM)
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
+        self.register_model(self.saved_as, segments, self.optim, self.sched)
+
+    def prepare(self) -> None:
+        """What a method needs beside the prompted model; called once it stands on its device."""
+
+    def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, float]:
+        images, labels = self.parse_batch_train(batch)
+        with self.precision.compute():
+            output = self.model(images)
+            terms = self.losses(output, images, labels)
+        loss = torch.stack([term.float() for term in terms.values()]).sum()
+        self.detect_anomaly(loss)
+        self.optim.zero_grad()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optim)
+        self.scaler.update()
+        summary = {"loss": loss.item()}
+        if self.labelled:
+            summary["acc"] = compute_accuracy(output.logits, labels)[0].item()
+        if len(terms) > 1:
+            summary |= {name: term.item() for name, term in terms.items()}
+        if self.batch_idx + 1 == self.num_batches:
+            self.update_lr()
+            self.finish_epoch()
+        return summary
+
+    def finish_epoch(self) -> None:
+        """Called in an epoch's last batch, after its step and before anything is saved or tested."""
+
+    def parse_batch_train(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        return batch["img"].to(self.device), batch["label"].to(self.device)
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        with self.precision.compute():
+            return self.model(input).logits
+
+    def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
+        super().set_model_mode(mode, names)
+        self.model.train(mode == "train")
+
+    def train(self) -> None:  # type: ignore[override]  # as the engine's own trainers
+        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+            self.test()  # nothing to learn: zero-shot
+            return
+        with self.recorder.timing("train"):
+            super().train()
+
+    def test(self, split: str | None = None) -> float:
+        with self.recorder.timing("test"):
+            accuracy = super().test(split)
+        if (split or self.cfg.TEST.SPLIT) == "test":
+            self.recorder.write(type(self).__name__, self.test_results, len(self.dm.dataset.test))
+        return accuracy
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        if not directory:
+            super().load_model(directory, epoch)
+            return
+        for name in self.get_model_names():
+            load_segments(Path(directory) / name, epoch, self._models[name], type(self).__name__)
+        self.model.train(self.model.training)  # forget text features of the old tokens
+
+    def resume_state(self) -> dict[str, Any]:
+        return super().resume_state() | {"scaler": self.scaler.state_dict()}
+
+    def load_resume_state(self, state: dict[str, Any]) -> None:
+        super().load_resume_state(state)
+        self.scaler.load_state_dict(state["scaler"])

@@ -1,0 +1,95 @@
+"""From the ``TRAINER.CASPL`` section to boosting segments: drawn anew for phase 1, read from a file for phase 2."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+from torch import Tensor
+from yacs.config import CfgNode
+
+from caspl.errors import CasPLError
+from caspl.prompts import BoostingFile, Prompts, Segment, read_boosting
+from caspl.prompts.find import boosting_path, find_boosting
+from caspl.prompts.text import Piece
+from caspl.templates import template_for
+from caspl.towers import CLIP
+from caspl.zoo import weights_hash
+
+logger = logging.getLogger("dassl")
+
+DEFAULTS = {
+    "TEACHER": "ViT-L/14",  # a name that MODEL.BACKBONE.NAME would take
+    "TEACHER_TEMPLATE": "",  # empty: the data set's own
+    "TEACHER_SCALE": "student",  # whose logit scale multiplies the teacher's cosines: student (release) | teacher
+    "TEMPERATURE": 1.0,
+    "REDUCTION": "batchmean",  # of the KL: batchmean (release) | mean
+    "N_CTX_VISION": 8,
+    "N_CTX_TEXT": 8,
+    "PROMPT_DEPTH_VISION": 12,
+    "PROMPT_DEPTH_TEXT": 12,
+    "CTX_INIT": "a photo of a",  # start of at most 4 boosting text tokens
+    "PREC": "fp32",
+    "BOOSTING": "",  # phase 2: a boosting file; empty: found below BOOSTING_DIR
+    "BOOSTING_DIR": "output/boosting",
+    "BOOSTING_SEED": 1,  # phase 2: which run of phase 1 (the release uses seed 1 for every adapting seed)
+    "TRAINABLE": False,  # phase 2: let boosting tokens train on (the paper's ablation)
+    "REFERENCE": "plain",  # frozen reference of PromptSRC: plain CLIP (release) | boosted
+}
+
+Sizes = tuple[tuple[int, int], tuple[int, int]]
+
+
+def asked_sizes(options: CfgNode, clip: CLIP) -> Sizes:
+    """((length, depth) in text, (length, depth) in vision) as configured, no deeper than the towers."""
+    text = (options.N_CTX_TEXT, min(options.PROMPT_DEPTH_TEXT, clip.sizes.text_layers))
+    vision = (options.N_CTX_VISION, min(options.PROMPT_DEPTH_VISION, clip.sizes.vision_layers))
+    return _or_none(text), _or_none(vision)
+
+
+def boosting_target(cfg: CfgNode, clip: CLIP) -> Path:
+    """Where phase 1 writes its file."""
+    options, student = cfg.TRAINER.CASPL, cfg.MODEL.BACKBONE.NAME
+    return boosting_path(options.BOOSTING_DIR, cfg.DATASET.NAME, student, cfg.SEED, *asked_sizes(options, clip))
+
+
+def read_boosting_of(cfg: CfgNode, clip: CLIP) -> BoostingFile:
+    """The boosting file of this data set and student, checked.
+
+    Raises:
+        CasPLError: if there is none, or if it belongs to another student.
+    """
+    options, student = cfg.TRAINER.CASPL, cfg.MODEL.BACKBONE.NAME
+    path = options.BOOSTING or find_boosting(
+        options.BOOSTING_DIR, cfg.DATASET.NAME, student, options.BOOSTING_SEED, *asked_sizes(options, clip)
+    )
+    file = read_boosting(path)
+    file.require_student(student, weights_hash(clip))
+    if file.header.dataset != cfg.DATASET.NAME:
+        logger.warning("the boosting tokens %s were learned on %s", path, file.header.dataset)
+    logger.info("boosting tokens: %s", path)
+    return file
+
+
+def boosting_prompts(cfg: CfgNode, clip: CLIP) -> Prompts:
+    """The boosting segments of phase 2, of the sizes that their file has."""
+    file = read_boosting_of(cfg, clip)
+    trainable = cfg.TRAINER.CASPL.TRAINABLE
+    before: list[Piece] = [*_segment(file.text, trainable)]
+    return Prompts(before=before, vision=_segment(file.vision, trainable))
+
+
+def teacher_template(cfg: CfgNode) -> str:
+    """The teacher's text template: as configured, else the data set's."""
+    template = cfg.TRAINER.CASPL.TEACHER_TEMPLATE or template_for(cfg.DATASET.NAME)
+    if "{}" not in template:
+        raise CasPLError(f"TRAINER.CASPL.TEACHER_TEMPLATE {template!r} has no {{}} for the class name")
+    return template
+
+
+def _segment(tokens: Tensor | None, trainable: bool) -> list[Segment]:
+    return [] if tokens is None else [Segment("boosting", tokens, trainable)]
+
+
+def _or_none(size: tuple[int, int]) -> tuple[int, int]:
+    return size if min(size) > 0 else (0, 0)

@@ -1,0 +1,21 @@
+"""CoOp (arXiv 2109.01134): context tokens in the first layer of the text tower."""
+
+from __future__ import annotations
+
+from caspl.prompts import Prompts, coop_context
+from caspl.towers import CLIP
+from trainers.base import PromptTrainer
+from trainers.registry import register
+
+
+@register
+class CoOp(PromptTrainer):
+    """Unified or class-specific context; with words, their number is the context's length."""
+
+    section = "COOP"
+    defaults = {"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"}
+
+    def prompts(self, clip: CLIP) -> Prompts:
+        options = self.options
+        classes = len(self.dm.dataset.classnames) if options.CSC else None
+        return coop_context(clip.text, options.N_CTX, options.CTX_INIT, classes, options.CLASS_TOKEN_POSITION)

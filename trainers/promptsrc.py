@@ -1,0 +1,61 @@
+"""PromptSRC (arXiv 2307.06948): IVLP's tokens, kept near frozen CLIP and averaged over the epochs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caspl.averaging import GaussianAverage
+from caspl.losses import feature_distance, logit_divergence
+from caspl.model import Output, class_logits
+from caspl.reference import Reference
+from caspl.templates import ENSEMBLE
+from trainers.ivlp import IVLP
+from trainers.registry import register
+
+
+@register
+class PromptSRC(IVLP):
+    """Cross-entropy, distances of both features and divergence of the logits to a frozen reference."""
+
+    section = "PROMPTSRC"
+    defaults = IVLP.defaults | {
+        "N_CTX_VISION": 4,
+        "N_CTX_TEXT": 4,
+        "TEXT_LOSS_WEIGHT": 25,
+        "IMAGE_LOSS_WEIGHT": 10,
+        "GPA_MEAN": 15,
+        "GPA_STD": 1,
+    }
+
+    def prepare(self) -> None:
+        boosted = self.boosted and self.cfg.TRAINER.CASPL.REFERENCE == "boosted"
+        self.reference = Reference(self.model, ENSEMBLE, ("boosting",) if boosted else ())
+        self.average = GaussianAverage(self.options.GPA_MEAN, self.options.GPA_STD, self.max_epoch)
+
+    def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        options, reference = self.options, self.reference
+        frozen = reference.encode_image(images)
+        frozen_logits = class_logits(self.model.scale, frozen, reference.text)
+        return super().losses(output, images, labels) | {
+            "text": options.TEXT_LOSS_WEIGHT * feature_distance(output.text, reference.text),
+            "image": options.IMAGE_LOSS_WEIGHT * feature_distance(output.image, frozen),
+            "logits": logit_divergence(output.logits, frozen_logits),
+        }
+
+    @torch.no_grad()
+    def finish_epoch(self) -> None:
+        segments = self._models[self.saved_as]
+        learned = {name: value for name, value in segments.named_parameters() if value.requires_grad}
+        self.average.add(self.epoch + 1, learned)
+        if self.epoch + 1 == self.max_epoch:
+            segments.load_state_dict(self.average.result(), strict=False)
+
+    def resume_state(self) -> dict[str, Any]:
+        return super().resume_state() | {"average": self.average.state_dict()}
+
+    def load_resume_state(self, state: dict[str, Any]) -> None:
+        super().load_resume_state(state)
+        self.average.load_state_dict(state["average"])

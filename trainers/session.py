@@ -1,0 +1,49 @@
+"""Start a run: seeds, log, checks that need the registries, trainer."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import logging
+from typing import Any
+
+import torch
+from yacs.config import CfgNode
+
+from caspl.errors import CasPLError
+from dassl.data.datasets import DATASET_REGISTRY
+from dassl.engine import TRAINER_REGISTRY, build_trainer
+from dassl.utils import set_random_seed, setup_logger
+
+logger = logging.getLogger("dassl")
+
+
+def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
+    """The trainer of a config, seeded and logging.
+
+    Raises:
+        CasPLError: for an unknown trainer or data set, or a missing setting.
+    """
+    _known("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
+    _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
+    if cfg.DATASET.SUBSAMPLE_CLASSES not in ("all", "base", "new"):
+        raise CasPLError(f"DATASET.SUBSAMPLE_CLASSES is all, base or new, not {cfg.DATASET.SUBSAMPLE_CLASSES!r}")
+    if not cfg.MODEL.BACKBONE.NAME:
+        raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")
+    if cfg.SEED >= 0:
+        set_random_seed(cfg.SEED)
+    setup_logger(cfg.OUTPUT_DIR)
+    logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
+    logger.info("config:\n%s", cfg)
+    if torch.cuda.is_available() and cfg.USE_CUDA:
+        torch.backends.cudnn.benchmark = True
+    return build_trainer(cfg)
+
+
+def _known(kind: str, name: str, names: list[str], flag: str) -> None:
+    if not name:
+        raise CasPLError(f"no {kind} given: use {flag}; there are {', '.join(sorted(names))}")
+    if name not in names:
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(names))}"
+        raise CasPLError(f"unknown {kind} {name!r}: {hint}")
