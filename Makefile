@@ -19,6 +19,7 @@ lint: $(VENV)/.installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file engine/pyproject.toml -p dassl
 
 $(VENV)/.installed: requirements.txt setup.py engine/pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

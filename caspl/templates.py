@@ -14,6 +14,7 @@ DATASET_TEMPLATES = {
     "EuroSAT": "a centered satellite photo of {}.",
     "Food101": "a photo of {}, a type of food.",
     "UCF101": "a photo of a person doing {}.",
+    "TinySat": "an overhead photo of {}.",
 }
 
 # CLIP's ImageNet templates in the order in which PromptSRC uses its sixty: the plain one first.

@@ -24,7 +24,7 @@ class TrainerX(SimpleTrainer):
         self.set_model_mode("train")
         self.num_batches = len(self.train_loader_x)
         progress = EpochProgress(self, self.num_batches)
-        for batch_idx, batch in enumerate(self.train_loader_x):
+        for batch_idx, batch in enumerate(progress.bar(self.train_loader_x)):
             self.batch_idx = batch_idx
             progress.data_ready()
             progress.batch_done(batch_idx, self.forward_backward(batch))
@@ -47,7 +47,7 @@ class TrainerXU(SimpleTrainer):
         self.num_batches = self._count_batches()
         progress = EpochProgress(self, self.num_batches)
         batches_x, batches_u = _Endless(self.train_loader_x), _Endless(self.train_loader_u)
-        for batch_idx in range(self.num_batches):
+        for batch_idx in progress.bar(range(self.num_batches)):
             self.batch_idx = batch_idx
             batch_x, batch_u = next(batches_x), next(batches_u)
             progress.data_ready()

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import datetime
 import time
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from tqdm import tqdm
 
 from ..utils.logger import logger
 from ..utils.meters import AverageMeter, MetricMeter
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
     from .simple import SimpleTrainer
 
 __all__ = ["EpochProgress"]
+
+T = TypeVar("T")
 
 
 class EpochProgress:
@@ -30,6 +35,11 @@ class EpochProgress:
         self.batch_time = AverageMeter()
         self.data_time = AverageMeter()
         self._last = time.time()
+
+    def bar(self, batches: Iterable[T]) -> Iterator[T]:
+        """Go through the batches under a progress bar; there is none where stderr is no terminal."""
+        epoch = f"epoch {self.trainer.epoch + 1}/{self.trainer.max_epoch}"
+        return iter(tqdm(batches, desc=epoch, total=self.num_batches, leave=False, disable=None))
 
     def data_ready(self) -> None:
         """Note that a batch has been loaded."""

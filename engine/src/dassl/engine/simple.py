@@ -105,7 +105,7 @@ class SimpleTrainer(TrainerBase):
                 f"{type(self).__name__} has registered no model, so there is nothing to train: "
                 "evaluate it (--eval-only), or call register_model() in build_model()"
             )
-        snapshot = read_snapshot(snapshot_path(self.output_dir)) if self.rolling_resume else None
+        snapshot = self._snapshot()
         if snapshot is None:
             self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
         writer_dir = os.path.join(self.output_dir, "tensorboard")
@@ -144,6 +144,14 @@ class SimpleTrainer(TrainerBase):
                 self.save_model(self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar")
         if last_epoch or (frequency > 0 and (self.epoch + 1) % frequency == 0):
             self.save_model(self.epoch, self.output_dir)
+
+    def _snapshot(self) -> State | None:
+        """Return the snapshot to go on from: this run's own, else that of the run in RESUME."""
+        if not self.rolling_resume:
+            return None
+        folders = [folder for folder in (self.output_dir, self.cfg.RESUME) if folder]
+        found = (read_snapshot(snapshot_path(folder)) for folder in folders)
+        return next((snapshot for snapshot in found if snapshot is not None), None)
 
     def _epoch_done(self) -> None:
         if not self.rolling_resume:

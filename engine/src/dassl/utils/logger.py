@@ -19,6 +19,8 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Any, TextIO, cast
 
+from tqdm import tqdm
+
 __all__ = ["Logger", "close_logger", "logger", "setup_logger"]
 
 logger = logging.getLogger("dassl")
@@ -110,7 +112,8 @@ class _Handler(logging.Handler):
                 stamp = time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(record.created))
             # Looked up each time: tests and notebooks swap sys.stdout.
             stream = _console()
-            with suppress(ValueError):
+            # Progress bars step aside for the line.
+            with suppress(ValueError), tqdm.external_write_mode(file=stream):
                 stream.write(f"{stamp}{text}\n")
                 stream.flush()
         except Exception:

@@ -1,0 +1,70 @@
+"""The text tower with its shared prefix beside the plain computation of 77 positions x classes, in one run.
+
+python benchmarks/text_prefix.py [--classes 100] [--tokens 16] [--repeats 5] [--width 512] [--layers 12]
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from caspl.prompts import Segment, TextCascade, normal_tokens
+from caspl.towers import CLIP, Sizes, random_state_dict, tokenize
+
+
+def seconds(run: Callable[[], torch.Tensor], leaf: torch.Tensor) -> float:
+    """Time of one forward and backward pass."""
+    start = time.perf_counter()
+    leaf.grad = None
+    run().square().sum().backward()
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for name, value in (("classes", 100), ("tokens", 16), ("repeats", 5), ("width", 512), ("layers", 12)):
+        p.add_argument(f"--{name}", type=int, default=value)
+    args = p.parse_args()
+    sizes = Sizes(args.width, 32, 16, 64, 1, args.width, args.layers)
+    clip = CLIP.from_state_dict(random_state_dict(sizes)).freeze()
+    names = [f"class number {index}" for index in range(args.classes)]
+    segment = Segment("adapting", normal_tokens(1, args.tokens, args.width))
+    cascade = TextCascade([segment])
+    cascade.set_classes(names, clip.text)
+    ids = tokenize([" ".join(["x"] * args.tokens) + f" {name}." for name in names])
+    embedded, end = clip.text.embed(ids).detach(), ids.argmax(-1)
+    pad = torch.zeros_like(end[:1]) + ids.shape[1] - 1
+
+    def plain() -> torch.Tensor:
+        """All 77 positions of every class, read at the end tokens: nothing shared, nothing cut."""
+        tokens = segment.values[0].expand(len(names), -1, -1)
+        x = torch.cat([embedded[:, :1], tokens, embedded[:, 1 + args.tokens :]], dim=1)
+        longest = torch.cat([end, pad])  # keeps the tower from cutting at the longest end token
+        x = torch.cat([x, x[:1]])
+        return clip.text(x[:1, :0], x, longest)[:-1]
+
+    def shared() -> torch.Tensor:
+        return cascade(clip.text)
+
+    with torch.no_grad():
+        difference = (plain() - shared()).abs().max().item()
+    times: dict[str, list[float]] = {"plain": [], "shared": []}
+    for _ in range(args.repeats):  # interleaved, so that both see the same machine
+        times["plain"].append(seconds(plain, segment.values))
+        times["shared"].append(seconds(shared, segment.values))
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    print(
+        f"{args.classes} classes, {args.tokens} tokens, width {args.width}, {args.layers} layers, "
+        f"{torch.get_num_threads()} threads; forward and backward, median of {args.repeats}"
+    )
+    ratio = medians["plain"] / medians["shared"]
+    print(f"plain  {medians['plain']:.3f} s   shared {medians['shared']:.3f} s   ratio {ratio:.1f}")
+    print(f"largest difference of the features: {difference:.1e}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,90 @@
+"""tinysat on disk: layout, counts, determinism, damage."""
+
+import importlib
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from caspl.errors import CasPLError
+from caspl.tiny import CLASSNAMES, domain
+from caspl.tiny import write as write_tinysat
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_tinysat(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture
+def small(monkeypatch):
+    module = importlib.import_module("caspl.tiny.write")  # the package's attribute of that name is the function
+    monkeypatch.setattr(module, "SPLITS", {"train": 2, "val": 1, "test": 1})
+
+
+def _split(folder):
+    return json.loads((folder / "split_zhou_tinysat.json").read_text())
+
+
+def test_split_lists_every_image_once_with_its_label_and_class(folder):
+    split = _split(folder)
+    assert {part: len(rows) for part, rows in split.items()} == {"train": 2000, "val": 1000, "test": 1000}
+    listed = [path for rows in split.values() for path, _, _ in rows]
+    assert len(set(listed)) == len(listed)
+    assert set(listed) == {str(p.relative_to(folder / "images")) for p in folder.rglob("*.png")}
+    for rows in split.values():
+        assert np.bincount([label for _, label, _ in rows]).tolist() == [len(rows) // 20] * 20
+        for path, label, name in rows:
+            assert name == CLASSNAMES[label]
+            assert path.startswith(name.replace(" ", "_") + "/")
+
+
+def test_no_picture_is_in_two_splits(folder):
+    seen = {}
+    for part, rows in _split(folder).items():
+        for path, _, _ in rows:
+            pixels = np.asarray(Image.open(folder / "images" / path))
+            assert pixels.shape == (32, 32, 3)
+            assert seen.setdefault(pixels.tobytes(), (part, path)) == (part, path)
+
+
+def test_same_seed_same_pictures_and_other_seed_others():
+    labels = np.arange(20)
+    first, again, other = (domain.render(np.random.default_rng(seed), labels) for seed in (3, 3, 4))
+    assert np.array_equal(first, again)
+    assert not np.array_equal(first, other)
+
+
+def test_both_halves_use_the_same_words():
+    base, new = CLASSNAMES[:10], CLASSNAMES[10:]
+    assert not set(base) & set(new)
+    for place in (0, 1):
+        assert {name.split()[place] for name in base} == {name.split()[place] for name in new}
+
+
+@pytest.mark.usefixtures("small")
+def test_a_whole_folder_is_kept_and_a_damaged_or_foreign_one_refused(tmp_path):
+    folder = write_tinysat(tmp_path, seed=5)
+    stamp = (folder / "tinysat.json").stat().st_mtime_ns
+    assert write_tinysat(tmp_path, seed=5) == folder
+    assert (folder / "tinysat.json").stat().st_mtime_ns == stamp
+    with pytest.raises(CasPLError, match="version or seed"):
+        write_tinysat(tmp_path, seed=6)
+    next(folder.rglob("*.png")).unlink()
+    with pytest.raises(CasPLError, match="lacks 1 images"):
+        write_tinysat(tmp_path, seed=5)
+    (folder / "tinysat.json").unlink()
+    with pytest.raises(CasPLError, match="not a whole tinysat"):
+        write_tinysat(tmp_path, seed=5)
+
+
+@pytest.mark.usefixtures("small")
+def test_an_interrupted_writer_leaves_nothing(tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Image.Image, "save", stop)
+    with pytest.raises(KeyboardInterrupt):
+        write_tinysat(tmp_path)
+    assert list(tmp_path.iterdir()) == []
