@@ -4,6 +4,7 @@ OUTPUT=${OUTPUT:-output}  # folder of all runs
 SHOTS=${SHOTS:-16}        # labelled images a class
 CFG=${CFG:-}              # config of the method, without .yaml; empty: the default below
 BOOST_CFG=${BOOST_CFG:-}  # config of phase 1, likewise
+BOOST_OPTIONS=${BOOST_OPTIONS:-}  # KEY VALUE pairs for phase 1
 BOOST_SEED=${BOOST_SEED:-1}  # run of phase 1 that phase 2 builds on, for every adapting seed
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
@@ -52,23 +53,30 @@ cfg_file() {
     fail "no config $2.yaml in configs/trainers/$1; there are: $(ls "$REPO/configs/trainers/${1#CasPL_}" 2>/dev/null | tr '\n' ' ')"
 }
 
-# run_once FOLDER train.py-arguments...: skipped if the folder holds a finished run, resumed if it holds a part of one.
+# run_once FOLDER train.py-arguments...: skipped if the folder holds a finished run of the same arguments, resumed if
+# it holds a part of one.
 run_once() {
-    local folder=$1
+    local folder=$1 command
     shift
+    command=$(printf '%q ' "$@")
     if [ -f "$folder/result.json" ]; then
+        [ "$command" = "$(cat "$folder/command.txt" 2>/dev/null)" ] ||
+            fail "$folder holds a run of other arguments (see command.txt there); use another OUTPUT, or delete it"
         echo "done before: $folder"
         return
     fi
+    mkdir -p "$folder"
+    echo "$command" >"$folder/command.txt"
     "$PYTHON" "$REPO/train.py" --root "$DATA" --output-dir "$folder" \
         --dataset-config-file "$REPO/configs/datasets/$DATASET.yaml" "$@"
 }
 
-# boost DATASET SEED: phase 1, unless its boosting run is finished.
+# boost SEED: phase 1 on $DATASET, unless that run is finished.
 boost() {
-    local cfg=${BOOST_CFG:-$(default_cfg CasPL "$DATASET")}
-    local file
+    local cfg file
+    cfg=${BOOST_CFG:-$(default_cfg CasPL "$DATASET")}
     file=$(cfg_file CasPL "$cfg")
     run_once "$OUTPUT/boosting_runs/$DATASET/CasPL/$cfg/seed$1" --trainer CasPL --seed "$1" --config-file "$file" \
-        TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$cfg" "${OPTIONS[@]}"
+        TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$cfg" \
+        $BOOST_OPTIONS
 }

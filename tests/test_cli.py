@@ -129,6 +129,34 @@ def test_a_finished_run_is_only_tested_again(runs: Runs) -> None:
     assert all(torch.equal(before[key], after[key]) for key in before)
 
 
+def test_a_folder_belongs_to_one_config(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
+    assert train.main(runs.phase2()) == 0
+    sentence = refused(capsys, runs.phase2("adapt", "OPTIM.LR", "0.01"))
+    assert "adapt holds a run of other settings (OPTIM.LR 0.0025 there, 0.01 here)" in sentence
+    assert train.main(runs.phase2("adapt", "TRAIN.PRINT_FREQ", "1")) == 0
+
+
+def test_broken_files_of_a_run(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
+    run = runs.folder / "adapt"
+    run.mkdir()
+    (run / "resume.pt").write_bytes(b"half a snapshot")
+    assert "adapt cannot be continued" in refused(capsys, runs.phase2())
+    (run / "resume.pt").unlink()
+    assert train.main(runs.phase2()) == 0
+    checkpoint = run / "VLPromptLearner" / "model.pth.tar-3"
+    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
+    evaluate = ["--eval-only", "--model-dir", str(run)]
+    assert "model.pth.tar-3 is broken" in refused(capsys, runs.phase2("new", *evaluate))
+    assert "no checkpoint at" in refused(capsys, runs.phase2("new", *evaluate, "--load-epoch", "2"))
+
+
+def test_output_folder_that_is_a_file(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    (runs.folder / "taken").write_text("")
+    assert "taken" in refused(capsys, runs.phase2("taken"))
+
+
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     """Exit code 2 and one sentence on standard error, without a traceback."""
     assert train.main(arguments) == 2

@@ -48,6 +48,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_path: Path) -> None:
     """Everything as shipped (8+8 tokens, depth 12, batch 4, fp16) but the number of epochs and of workers."""
     short = ["OPTIM.MAX_EPOCH", "2", "DATALOADER.NUM_WORKERS", "0"]
+    environment["BOOST_OPTIONS"] = " ".join(short)
     done = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment)
     assert done.returncode == 0, done.stdout + done.stderr
     output = tmp_path / "output"
@@ -62,6 +63,10 @@ def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_pa
     assert again.stdout.count("done before") == 3
     last = [line for line in done.stdout.splitlines() if line.startswith("CasPL_PromptSRC")][-1]
     assert last in again.stdout
+
+    other = run(["eurosat", "1", "CasPL_PromptSRC", "OPTIM.MAX_EPOCH", "3", "DATALOADER.NUM_WORKERS", "0"], environment)
+    assert other.returncode == 2
+    assert "holds a run of other arguments" in other.stderr
 
 
 @pytest.mark.parametrize(

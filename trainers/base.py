@@ -98,13 +98,29 @@ class PromptTrainer(TrainerX):
     def prepare(self) -> None:
         """What a method needs beside the prompted model; called once it stands on its device."""
 
+    def before_train(self) -> None:
+        try:
+            super().before_train()
+        except CasPLError:
+            raise
+        except Exception as error:  # every reader has its own exceptions for a broken file
+            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise CasPLError(
+                f"the run in {self.cfg.RESUME or self.output_dir} cannot be continued ({reason}); "
+                "delete that folder or use another --output-dir"
+            ) from error
+
     def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, float]:
         images, labels = self.parse_batch_train(batch)
         with self.precision.compute():
             output = self.model(images)
             terms = self.losses(output, images, labels)
         loss = torch.stack([term.float() for term in terms.values()]).sum()
-        self.detect_anomaly(loss)
+        if not torch.isfinite(loss):
+            raise CasPLError(
+                f"the loss is {loss.item()} in epoch {self.epoch + 1}, batch {self.batch_idx + 1}; "
+                "lower OPTIM.LR, or use PREC fp32"
+            )
         self.optim.zero_grad()
         self.scaler.scale(loss).backward()
         self.scaler.step(self.optim)
@@ -137,6 +153,8 @@ class PromptTrainer(TrainerX):
         if not any(parameter.requires_grad for parameter in self.model.parameters()):
             self.test()  # nothing to learn: zero-shot
             return
+        if getattr(self.dm.dataset, "test_only", False):
+            raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere and use --eval-only here")
         with self.recorder.timing("train"):
             super().train()
 

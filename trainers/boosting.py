@@ -16,7 +16,7 @@ from caspl.templates import template_for
 from caspl.towers import CLIP
 from caspl.zoo import weights_hash
 
-logger = logging.getLogger("dassl")
+logger = logging.getLogger(__name__)
 
 DEFAULTS = {
     "TEACHER": "ViT-L/14",  # a name that MODEL.BACKBONE.NAME would take

@@ -17,7 +17,7 @@ from trainers.base import PromptTrainer
 from trainers.boosting import DEFAULTS, asked_sizes, boosting_target, teacher_template
 from trainers.registry import register
 
-logger = logging.getLogger("dassl")
+logger = logging.getLogger(__name__)
 
 
 @register

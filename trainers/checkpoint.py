@@ -21,7 +21,10 @@ def load_segments(folder: Path, epoch: int | None, segments: nn.Module, trainer:
         CasPLError: if there is no such checkpoint, or if it is another method's or of other sizes.
     """
     path = _checkpoint(folder, epoch)
-    found = load_checkpoint(str(path))["state_dict"]
+    try:
+        found = load_checkpoint(str(path))["state_dict"]
+    except Exception as error:  # every reader has its own exceptions for a broken file
+        raise CasPLError(f"the checkpoint {path} is broken: {str(error).splitlines()[0]}") from error
     expected = segments.state_dict()
     if set(found) != set(expected):
         raise CasPLError(

@@ -63,7 +63,7 @@ def _merge_file(cfg: CfgNode, path: Path) -> None:
         raise CasPLError(f"{path} is no YAML file: {error}") from error
     if not isinstance(content, dict):
         raise CasPLError(f"{path} is no config: it should hold KEY: value lines")
-    for key, value in _leaves(content):
+    for key, value in leaves(content):
         _merge_one(cfg, key, value, str(path))
 
 
@@ -96,14 +96,15 @@ def _parent(cfg: CfgNode, key: str, origin: str = "the flags") -> tuple[CfgNode,
     for name in parents:
         node = node.get(name) if isinstance(node, CfgNode) else None
     if not isinstance(node, CfgNode) or leaf not in node or isinstance(node[leaf], CfgNode):
-        near = difflib.get_close_matches(key, [name for name, _ in _leaves(cfg)], n=3)
+        near = difflib.get_close_matches(key, [name for name, _ in leaves(cfg)], n=3)
         raise CasPLError(f"unknown key {key} in {origin}" + (f"; near are {', '.join(near)}" if near else ""))
     return node, leaf
 
 
-def _leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """``KEY.SUB`` -> value of every leaf of a nested config."""
     for key, value in tree.items():
         if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+            yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value

@@ -14,8 +14,9 @@ from caspl.errors import CasPLError
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
+from trainers.folder import claim
 
-logger = logging.getLogger("dassl")
+logger = logging.getLogger(__name__)
 
 
 def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
@@ -32,9 +33,10 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
         raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR)
+    setup_logger(cfg.OUTPUT_DIR, names=("caspl", "trainers", "datasets"))
     logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
-    logger.info("config:\n%s", cfg)
+    if not args.eval_only:
+        logger.info("config: %s", claim(cfg))
     if torch.cuda.is_available() and cfg.USE_CUDA:
         torch.backends.cudnn.benchmark = True
     return build_trainer(cfg)

@@ -17,7 +17,7 @@ from datasets.protocol.listing import found_in
 from datasets.protocol.split import Entry, Split, check_split, read_split, write_split
 from datasets.protocol.subset import select_classes
 
-logger = logging.getLogger("dassl")
+logger = logging.getLogger(__name__)
 
 
 class CoOpDataset(DatasetBase):

@@ -19,7 +19,7 @@ from caspl.files import write_json
 from datasets.protocol.pickles import read_pickled_sample
 from datasets.protocol.split import Entry, Split
 
-logger = logging.getLogger("dassl")
+logger = logging.getLogger(__name__)
 
 MAX_VAL_SHOTS = 4
 

@@ -7,7 +7,7 @@ import logging
 from caspl.errors import CasPLError
 from datasets.protocol.split import Entry, Split
 
-logger = logging.getLogger("dassl")
+logger = logging.getLogger(__name__)
 
 SUBSETS = ("all", "base", "new")
 

@@ -11,7 +11,7 @@ from datasets.protocol.dataset import CoOpDataset
 from datasets.protocol.listing import class_folders, folder_entries, image_files, read_lines
 from datasets.protocol.split import Entry, Split
 
-logger = logging.getLogger("dassl")
+logger = logging.getLogger(__name__)
 
 
 def read_classnames(path: Path) -> dict[str, str]:

@@ -6,11 +6,12 @@
 #   bash scripts/caspl/base2new.sh tinysat 1
 #   DATA=~/data SHOTS=8 bash scripts/caspl/base2new.sh eurosat 2 CasPL_CoOp
 #
-# DATASET is a file name in configs/datasets without .yaml; TRAINER is CasPL_PromptSRC by default. From the
-# environment: DATA, OUTPUT, SHOTS, CFG, BOOST_CFG, BOOST_SEED, PYTHON. Finished parts are skipped, broken-off ones resumed.
+# DATASET is a file name in configs/datasets without .yaml; TRAINER is CasPL_PromptSRC by default; KEY VALUE pairs go to
+# the adapting phase. From the environment: DATA, OUTPUT, SHOTS, CFG, BOOST_CFG, BOOST_SEED, BOOST_OPTIONS, PYTHON.
+# Finished parts are skipped, broken-off ones resumed.
 set -euo pipefail
 if [ $# -lt 2 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
-    sed -n '2,10s/^# \{0,1\}//p' "$0"
+    sed -n '2,11s/^# \{0,1\}//p' "$0"
     [ "${1:-}" = -h ] || [ "${1:-}" = --help ] || exit 2
     exit 0
 fi

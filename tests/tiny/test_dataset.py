@@ -5,11 +5,13 @@ import json
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from caspl.errors import CasPLError
-from caspl.tiny import CLASSNAMES, domain
+from caspl.tiny import CLASSNAMES, domain, zeroshot
 from caspl.tiny import write as write_tinysat
+from caspl.tiny.objective import normalised
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +49,17 @@ def test_no_picture_is_in_two_splits(folder):
             pixels = np.asarray(Image.open(folder / "images" / path))
             assert pixels.shape == (32, 32, 3)
             assert seen.setdefault(pixels.tobytes(), (part, path)) == (part, path)
+
+
+def test_files_hold_the_pictures_that_zero_shot_evaluation_draws(folder):
+    images, labels = zeroshot.pictures("val")
+    rows = _split(folder)["val"]
+    for index in (0, 417, 999):
+        path, label, _ = rows[index]
+        pixels = np.asarray(Image.open(folder / "images" / path), dtype=np.float32) / 255
+        expected = normalised(torch.from_numpy(pixels).permute(2, 0, 1))
+        assert torch.allclose(images[index], expected)
+        assert labels[index] == label
 
 
 def test_same_seed_same_pictures_and_other_seed_others():

@@ -1,42 +1,28 @@
 """The shipped pair: files, format and what it can do on the validation split."""
 
-import numpy as np
 import pytest
 import torch
-from torch.nn import functional as F
 
 from caspl import tiny
 from caspl.errors import CasPLError
-from caspl.tiny import CLASSNAMES, TEMPLATE, domain, store
-from caspl.tiny.objective import normalised
-from caspl.towers import CLIP, Sizes, tokenize
+from caspl.tiny import store, zeroshot
+from caspl.towers import Sizes
 
 
 @pytest.fixture(scope="module")
 def validation():
-    labels = np.repeat(np.arange(len(CLASSNAMES)), domain.SPLITS["val"])
-    pictures = domain.render(np.random.default_rng((1, list(domain.SPLITS).index("val"))), labels)
-    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
-    return normalised(images), torch.from_numpy(labels)
-
-
-@torch.no_grad()
-def _probabilities(name, images):
-    clip = CLIP.from_state_dict(tiny.load_state_dict(name)).freeze()
-    text = F.normalize(clip.encode_text(tokenize([TEMPLATE.format(word) for word in CLASSNAMES])), dim=-1)
-    image = F.normalize(clip.encode_image(images), dim=-1)
-    return (clip.logit_scale.exp() * image @ text.t()).softmax(-1)
+    return zeroshot.pictures("val")
 
 
 def test_teacher_is_clearly_better_than_a_student_that_is_clearly_better_than_chance(validation):
     images, labels = validation
-    guesses = {name: _probabilities(name, images) for name in tiny.MODELS}
-    accuracy = {name: (p.argmax(-1) == labels).float().mean().item() * 100 for name, p in guesses.items()}
-    chance = 100 / len(CLASSNAMES)
+    logits = {name: zeroshot.zero_shot_logits(tiny.load_state_dict(name), images) for name in tiny.MODELS}
+    accuracy = {name: zeroshot.accuracies(guess, labels)["all"] for name, guess in logits.items()}
+    chance = 100 / len(tiny.CLASSNAMES)
     assert accuracy["student"] > 6 * chance
     assert accuracy["teacher"] > accuracy["student"] + 8
     assert accuracy["teacher"] < 85, "near the ceiling there is nothing left to adapt"
-    sure = guesses["teacher"].max(-1).values.mean()
+    sure = logits["teacher"].softmax(-1).max(-1).values.mean()
     assert 0.3 < sure < 0.9, "a teacher that is always or never sure has nothing to distil"
 
 
@@ -110,3 +96,20 @@ def _pool():
     from caspl.tiny.pool import _chunk
 
     return _chunk((0, 0))
+
+
+def test_zero_shot_command_reads_given_files(capsys, validation):
+    path = str(tiny.weights_file("student"))
+    zeroshot.main([path, "--split", "val"])
+    line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith(path))
+    images, labels = validation
+    expected = zeroshot.accuracies(zeroshot.zero_shot_logits(tiny.load_state_dict("student"), images), labels)
+    assert line.split()[1:5] == [f"{value:.1f}" for value in expected.values()]
+
+
+def test_accuracies_of_the_halves_leave_the_other_half_out():
+    logits = torch.tensor([[1.0, 0, 9, 0], [0, 1, 0, 0], [9, 0, 1, 0], [0, 0, 1, 0]])
+    found = zeroshot.accuracies(logits, torch.arange(4))
+    assert found["all"] == 25.0
+    assert (found["base"], found["new"]) == (100.0, 50.0)
+    assert found["HM"] == pytest.approx(200 / 3)
