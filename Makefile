@@ -7,7 +7,7 @@ BIN := $(VENV)/bin
 .PHONY: demo test lint slow clean
 
 demo: $(VENV)/.installed
-	PATH="$(abspath $(BIN)):$$PATH" bash scripts/demo.sh
+	PYTHON="$(abspath $(BIN))/python" bash scripts/demo.sh
 
 test: lint
 	$(BIN)/python -m pytest

@@ -1,8 +1,8 @@
 """Train or evaluate a prompt learning method, e.g.
 
-python train.py --root data --trainer CasPL --seed 1 \\
+python train.py --trainer CasPL --seed 1 --output-dir output/boost \\
     --dataset-config-file configs/datasets/tinysat.yaml --config-file configs/trainers/CasPL/tiny.yaml
-python train.py --root data --trainer CasPL_PromptSRC --seed 1 \\
+python train.py --trainer CasPL_PromptSRC --seed 1 --output-dir output/adapt \\
     --dataset-config-file configs/datasets/tinysat.yaml --config-file configs/trainers/PromptSRC/tiny.yaml \\
     DATASET.NUM_SHOTS 16 DATASET.SUBSAMPLE_CLASSES base
 """
@@ -22,7 +22,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--trainer", help="e.g. CoOp, PromptSRC, CasPL (phase 1), CasPL_PromptSRC (phase 2)")
     p.add_argument("--dataset-config-file", metavar="YAML", help="one of configs/datasets/")
     p.add_argument("--config-file", metavar="YAML", help="one of configs/trainers/<method>/")
-    p.add_argument("--root", metavar="DIR", help="folder that holds the data sets' folders (default: data)")
+    p.add_argument("--root", metavar="DIR", help="folder of the data sets (default: $DATA, else data)")
     p.add_argument("--output-dir", metavar="DIR", help="log, checkpoints and result.json (default: output)")
     p.add_argument("--seed", type=int, help="0 or more; without it nothing is seeded")
     p.add_argument("--backbone", help="the student: ViT-B/16, tiny-student, a weights file, ...")
@@ -54,17 +54,27 @@ def run(args: argparse.Namespace) -> None:
         trainer.train()
 
 
+def _refuse(sentence: str) -> int:
+    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    return 2
+
+
+def _sentence(error: OSError, folder: str | None) -> str:
+    if error.strerror:
+        return f"{error.strerror}: {error.filename or folder or 'output'}"
+    # What a data loader's worker raised comes with its traceback in front of its own words.
+    return str(error).strip().splitlines()[-1].split("Error: ", 1)[-1]
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0, 2 for wrong input, 130 when interrupted."""
     args = parser().parse_intermixed_args(argv)
     try:
         run(args)
     except CasPLError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+        return _refuse(str(error))
     except OSError as error:
-        print(f"error: {error.strerror or error}: {error.filename or args.output_dir}", file=sys.stderr)
-        return 2
+        return _refuse(_sentence(error, args.output_dir))
     except KeyboardInterrupt:
         print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
         return 130

@@ -65,8 +65,12 @@ class Precision:
 
     def scaler(self) -> torch.amp.GradScaler:
         """A loss scaler; it does something only where gradients pass through float16."""
-        half = torch.float16 in (self.weights, self.autocast)
-        return torch.amp.GradScaler(self.device.type, init_scale=FIRST_SCALE, enabled=half)
+        return torch.amp.GradScaler(self.device.type, init_scale=FIRST_SCALE, enabled=self.scaled)
+
+    @property
+    def scaled(self) -> bool:
+        """Whether gradients pass through float16."""
+        return torch.float16 in (self.weights, self.autocast)
 
 
 def best_device(use_accelerator: bool = True) -> torch.device:

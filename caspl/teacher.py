@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from caspl.model import class_logits
 from caspl.towers import CLIP, tokenize
 
+Normalisation = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of the three channels, of pixels in 0..1."""
+
 
 class Teacher:
     """Zero-shot CLIP with one text template. Not a module: it can slip neither into train mode nor into a file.
@@ -18,35 +21,27 @@ class Teacher:
     Args:
         clip: its parameters are frozen.
         texts: one text a class.
-        student_mean, student_std: per-channel normalisation that the incoming images have.
-        mean, std: normalisation that the teacher was trained with; None if it is the student's.
+        given: normalisation that the incoming images have, the student's.
+        wanted: normalisation that the teacher was trained with.
     """
 
-    def __init__(
-        self,
-        clip: CLIP,
-        texts: Sequence[str],
-        student_mean: Sequence[float] = (0.0,),
-        student_std: Sequence[float] = (1.0,),
-        mean: Sequence[float] | None = None,
-        std: Sequence[float] | None = None,
-    ) -> None:
+    def __init__(self, clip: CLIP, texts: Sequence[str], given: Normalisation, wanted: Normalisation) -> None:
         self.clip = clip.freeze()
         device = clip.logit_scale.device
         with torch.no_grad():
             ids = tokenize(texts, clip.sizes.context_length).to(device)
             self.text = F.normalize(clip.encode_text(ids).float(), dim=-1)
-        own_mean, own_std = (student_mean if mean is None else mean), (student_std if std is None else std)
-        scale = torch.tensor(student_std) / torch.tensor(own_std)
-        shift = (torch.tensor(student_mean) - torch.tensor(own_mean)) / torch.tensor(own_std)
-        self._renormalise = (scale.view(-1, 1, 1).to(device), shift.view(-1, 1, 1).to(device))
-        self._same = mean is None and std is None
+        mean, std, own_mean, own_std = (
+            torch.tensor(list(values), device=device).view(3, 1, 1) for values in (*given, *wanted)
+        )
+        self._factor, self._shift = std / own_std, (mean - own_mean) / own_std
+        self._same = torch.equal(mean, own_mean) and torch.equal(std, own_std)
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
         """The student's images (batch, 3, h, w) -> normalised features (batch, embed_dim), float32."""
         if not self._same:
-            images = images * self._renormalise[0] + self._renormalise[1]
+            images = images * self._factor + self._shift
         side = self.clip.sizes.resolution
         if images.shape[-1] != side:
             images = F.interpolate(images.float(), (side, side), mode="bicubic", antialias=True, align_corners=False)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from caspl.errors import CasPLError
+
 DEFAULT_TEMPLATE = "a photo of a {}."
 
 DATASET_TEMPLATES = {
@@ -88,6 +90,17 @@ itap of the {}""".splitlines()
 def template_for(dataset: str) -> str:
     """The template of a data set by its ``DATASET.NAME``; the plain one where none is published."""
     return DATASET_TEMPLATES.get(dataset, DEFAULT_TEMPLATE)
+
+
+def checked(template: str) -> str:
+    """The template itself, if it has one place for the class name.
+
+    Raises:
+        CasPLError: otherwise.
+    """
+    if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
+        raise CasPLError(f"the template {template!r} must hold {{}} once, for the class name, and no other braces")
+    return template
 
 
 def fill(template: str, classnames: Sequence[str]) -> list[str]:

@@ -7,18 +7,22 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from caspl.errors import CasPLError
 from caspl.tiny import load_state_dict
-from caspl.towers import CLIP, read_state_dict
+from caspl.towers import CLIP, read_state_dict, tokenize
 
 SHIPPED: dict[str, Callable[[], dict[str, Tensor]]] = {
     f"tiny-{model}": partial(load_state_dict, model) for model in ("student", "teacher")
 }
 """Names of weights that come with the library -> their reader."""
+
+OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
+OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
 
 OPENAI_NAMES = {
     "ViT-B/32": "ViT-B-32",
@@ -86,14 +90,42 @@ def _from_open_clip(architecture: str, tag: str, name: str) -> tuple[dict[str, T
     if tag not in open_clip.list_pretrained_tags_by_model(architecture):
         raise CasPLError(f"open_clip has no weights {architecture}:{tag} (see open_clip.list_pretrained())")
     try:
-        model = open_clip.create_model(architecture, pretrained=tag, device="cpu", precision="fp32")
+        with torch.random.fork_rng():  # open_clip draws weights before it loads them; a run's seed must not notice
+            model = open_clip.create_model(architecture, pretrained=tag, device="cpu", precision="fp32").eval()
     except Exception as error:  # network, disk and hub errors of several libraries
         raise CasPLError(
             f"the weights of {name} could not be downloaded ({type(error).__name__}); put the file "
             f"{OPENAI_NAMES.get(name, architecture)}.pt into the folder $CASPL_WEIGHTS or give its path"
         ) from error
-    quick = bool((open_clip.get_pretrained_cfg(architecture, tag) or {}).get("quick_gelu")) or (
-        "quickgelu" in architecture
-    )
     state = {key: value for key, value in model.state_dict().items() if key != "attn_mask"}
-    return state, "quick_gelu" if quick else "gelu"
+    for activation in ("quick_gelu", "gelu"):  # neither is written in the weights
+        if computes_the_same(model, state, activation):
+            return state, activation
+    raise CasPLError(f"{name} is not a CLIP of the classic layout (another head width, pooling or text tower)")
+
+
+def computes_the_same(model: Any, state: dict[str, Tensor], activation: str) -> bool:
+    """Whether our towers, given these weights, compute what open_clip's model does."""
+    try:
+        ours = CLIP.from_state_dict(state, activation)
+    except CasPLError:
+        return False
+    side = ours.sizes.resolution
+    images = torch.linspace(-1, 1, 3 * side * side).view(1, 3, side, side)
+    ids = tokenize(["a photo of a cat.", "a dog."], ours.sizes.context_length)
+    with torch.no_grad():
+        pairs = (
+            (ours.encode_image(images), model.encode_image(images)),
+            (ours.encode_text(ids), model.encode_text(ids)),
+        )
+        return all(bool((a - b).abs().max() < 1e-3 * b.abs().max()) for a, b in pairs)
+
+
+def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Mean and standard deviation of the pixels that a CLIP was trained on; OpenAI's where nothing else is known."""
+    if ":" in name and not Path(name).suffix:
+        import open_clip
+
+        found = open_clip.get_pretrained_cfg(*name.split(":", 1)) or {}
+        return tuple(found.get("mean") or OPENAI_MEAN), tuple(found.get("std") or OPENAI_STD)
+    return OPENAI_MEAN, OPENAI_STD

@@ -13,7 +13,7 @@ fail() {
     exit 2
 }
 
-# The interpreter: $PYTHON, else the checkout's virtual environment, else python3.
+# The interpreter: $PYTHON, else that of an active virtual environment, else the checkout's, else python3.
 if [ -z "${PYTHON:-}" ]; then
     PYTHON=python3
     if [ -n "${VIRTUAL_ENV:-}" ]; then
@@ -30,9 +30,9 @@ default_cfg() {
         return
     fi
     case $1 in
-    CasPL) echo vit_b16_c2_ep20_batch4_8+8ctx ;;
+    CasPL) [ "$2" = imagenet ] && echo vit_b16_c2_ep20_batch128_8+8ctx || echo vit_b16_c2_ep20_batch4_8+8ctx ;;
     *ZeroshotCLIP) echo vit_b16 ;;
-    CoOp) echo vit_b16_ctxv1 ;;
+    CoOp) [ "$2" = imagenet ] && echo vit_b16_ep50_ctxv1 || echo vit_b16_ctxv1 ;;
     CasPL_CoOp) echo vit_b16_ep50_8ctx ;;
     IVLP | CasPL_IVLP | PromptSRC) echo vit_b16_c2_ep20_batch4_4+4ctx ;;
     CasPL_PromptSRC) echo vit_b16_c2_ep20_batch4_8+8ctx ;;
@@ -73,10 +73,11 @@ run_once() {
 
 # boost SEED: phase 1 on $DATASET, unless that run is finished.
 boost() {
-    local cfg file
+    local cfg file options
+    read -ra options <<<"$BOOST_OPTIONS"
     cfg=${BOOST_CFG:-$(default_cfg CasPL "$DATASET")}
     file=$(cfg_file CasPL "$cfg")
     run_once "$OUTPUT/boosting_runs/$DATASET/CasPL/$cfg/seed$1" --trainer CasPL --seed "$1" --config-file "$file" \
         TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$cfg" \
-        $BOOST_OPTIONS
+        ${options[@]+"${options[@]}"}
 }

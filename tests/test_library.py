@@ -19,6 +19,7 @@ from caspl.prompts.find import boosting_path, find_boosting, student_slug
 from caspl.prompts.state import KEY
 from caspl.teacher import Teacher
 from caspl.towers import Sizes
+from caspl.zoo import computes_the_same
 from tests.tiny_clip import SIZES, tiny_clip
 
 HEADER = Header("ViT-B/16", "0123", "ViT-L/14", "EuroSAT", ("a", "b"), "a photo of a {}.", 1, 20, 1.0)
@@ -63,6 +64,33 @@ def test_an_interrupted_average_goes_on() -> None:
     second.load_state_dict(first.state_dict())
     second.add(3, {"x": values[2]})
     assert torch.equal(whole.result()["x"], second.result()["x"])
+
+
+def test_a_resumed_average_may_lie_elsewhere() -> None:
+    """Snapshots are read to the CPU, whatever the device of the run."""
+    average = GaussianAverage(2, 1, 2)
+    average.load_state_dict({"epochs_seen": 1, "sum": {"x": torch.ones(3)}})
+    average.add(2, {"x": torch.empty(3, device="meta")})
+    assert average.result()["x"].device.type == "meta"
+
+
+def test_open_clips_activation_and_layout_are_found_out() -> None:
+    open_clip = pytest.importorskip("open_clip")
+
+    def model(head_width: int, quick: bool) -> tuple[object, dict[str, torch.Tensor]]:
+        vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": head_width}
+        text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
+        built = open_clip.CLIP(embed_dim=32, quick_gelu=quick, vision_cfg=vision, text_cfg=text).eval()
+        state = {key: value * 3 if value.dim() > 1 else value for key, value in built.state_dict().items()}
+        built.load_state_dict(state)
+        return built, {key: value for key, value in state.items() if key != "attn_mask"}
+
+    for quick in (True, False):
+        built, state = model(64, quick)
+        assert computes_the_same(built, state, "quick_gelu") is quick
+        assert computes_the_same(built, state, "gelu") is not quick
+    built, state = model(32, True)
+    assert not any(computes_the_same(built, state, activation) for activation in ("gelu", "quick_gelu"))
 
 
 def test_boosting_file_round_trip(tmp_path: Path) -> None:
@@ -144,7 +172,7 @@ def test_teacher_sees_its_own_normalisation_and_size() -> None:
     sizes = Sizes(32, 48, 16, vision_width=64, vision_layers=2, text_width=64, text_layers=2)
     clip = tiny_clip(1, sizes)
     pixels = torch.rand(2, 3, 32, 32)
-    teacher = Teacher(clip, ["a cat.", "a dog."], [0.5] * 3, [0.25] * 3, mean=[0.4] * 3, std=[0.2] * 3)
+    teacher = Teacher(clip, ["a cat.", "a dog."], ([0.5] * 3, [0.25] * 3), ([0.4] * 3, [0.2] * 3))
     resized = torch.nn.functional.interpolate((pixels - 0.4) / 0.2, (48, 48), mode="bicubic", antialias=True)
     with torch.no_grad():
         expected = torch.nn.functional.normalize(clip.encode_image(resized), dim=-1)
@@ -152,7 +180,8 @@ def test_teacher_sees_its_own_normalisation_and_size() -> None:
 
 
 def test_teacher_scale() -> None:
-    teacher = Teacher(tiny_clip(), ["a cat.", "a dog."])
+    same = ((0.0,) * 3, (1.0,) * 3)
+    teacher = Teacher(tiny_clip(), ["a cat.", "a dog."], same, same)
     images = torch.randn(2, 3, SIZES.resolution, SIZES.resolution)
     own = teacher.logits(images)
     torch.testing.assert_close(teacher.logits(images, torch.tensor(100.0)), own / teacher.clip.logit_scale.exp() * 100)

@@ -11,21 +11,22 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, first_line
 from caspl.model import Output, PromptedCLIP
 from caspl.precision import Precision, best_device
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
-from caspl.zoo import load_clip
+from caspl.zoo import load_clip, weights_hash
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.boosting import boosting_prompts
-from trainers.checkpoint import load_segments
+from trainers.boosting import boosting_prompts, check_options
+from trainers.checkpoint import SegmentStore, load_segments
+from trainers.folder import claim
 from trainers.record import RunRecorder
 
 
@@ -55,9 +56,15 @@ class PromptTrainer(TrainerX):
         """The method's segments and words."""
         raise NotImplementedError
 
+    def prepare(self) -> None:
+        """What training needs beside the prompted model: references, teachers. Called once, before training."""
+
     def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         """Named scalar terms; their sum is minimised."""
         return {"ce": F.cross_entropy(output.logits, labels)}
+
+    def finish_epoch(self) -> None:
+        """Called in an epoch's last batch, after its step and before anything is saved or tested."""
 
     # What all methods share ----------------------------------------------------------------------------------
 
@@ -67,47 +74,41 @@ class PromptTrainer(TrainerX):
         return self.cfg.TRAINER[self.section]
 
     def check_cfg(self, cfg: CfgNode) -> None:
-        self.device = best_device(cfg.USE_CUDA)
-        self.precision = Precision(cfg.TRAINER[self.section].PREC, self.device)
+        check_options(cfg)
+        self.precision = Precision(cfg.TRAINER[self.section].PREC, best_device(cfg.USE_CUDA))
 
     def build_model(self) -> None:
         cfg = self.cfg
         self.device = self.precision.device  # MPS too, which the engine does not look for
-        clip = load_clip(cfg.MODEL.BACKBONE.NAME)
+        student = cfg.MODEL.BACKBONE.NAME
+        clip = load_clip(student)
         if tuple(cfg.INPUT.SIZE) != (clip.sizes.resolution,) * 2:
             raise CasPLError(
-                f"{cfg.MODEL.BACKBONE.NAME} takes images of {clip.sizes.resolution} pixels, but INPUT.SIZE is "
-                f"{tuple(cfg.INPUT.SIZE)}"
+                f"{student} takes images of {clip.sizes.resolution} pixels, but INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}"
             )
-        boosting = boosting_prompts(cfg, clip) if self.boosted else None
+        self.student_hash = weights_hash(clip)
+        boosting = boosting_prompts(cfg, clip, self.student_hash) if self.boosted else None
         text, vision = self.prompts(clip).cascade(boosting)
         self.model = PromptedCLIP(self.precision.place(clip), text, vision, self.dm.dataset.classnames)
         self.model.to(self.device)
-        self.prepare()
-        segments = nn.ModuleDict({"text": self.model.text.segments, "vision": self.model.vision.segments})
-        trainable = [parameter for parameter in segments.parameters() if parameter.requires_grad]
+        self.segments = SegmentStore(self.model, student, self.student_hash)
         self.scaler = self.precision.scaler()
         self.recorder = RunRecorder(cfg)
-        if not trainable:
-            self.register_model(self.saved_as, segments)
-            return
-        self.optim = build_optimizer(trainable, cfg.OPTIM)
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
-        self.register_model(self.saved_as, segments, self.optim, self.sched)
-
-    def prepare(self) -> None:
-        """What a method needs beside the prompted model; called once it stands on its device."""
+        learned = list(self.segments.learned().values())
+        self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
+        self.register_model(self.saved_as, self.segments, self.optim, self.sched)
 
     def before_train(self) -> None:
+        claim(self.cfg, self.section)
+        self.prepare()
         try:
             super().before_train()
         except CasPLError:
             raise
         except Exception as error:  # every reader has its own exceptions for a broken file
-            reason = str(error).splitlines()[0] if str(error) else type(error).__name__
             raise CasPLError(
-                f"the run in {self.cfg.RESUME or self.output_dir} cannot be continued ({reason}); "
-                "delete that folder or use another --output-dir"
+                f"the run in {self.output_dir} cannot be continued ({first_line(error)}); use another --output-dir"
             ) from error
 
     def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, float]:
@@ -135,9 +136,6 @@ class PromptTrainer(TrainerX):
             self.finish_epoch()
         return summary
 
-    def finish_epoch(self) -> None:
-        """Called in an epoch's last batch, after its step and before anything is saved or tested."""
-
     def parse_batch_train(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
         return batch["img"].to(self.device), batch["label"].to(self.device)
 
@@ -150,13 +148,14 @@ class PromptTrainer(TrainerX):
         self.model.train(mode == "train")
 
     def train(self) -> None:  # type: ignore[override]  # as the engine's own trainers
-        if not any(parameter.requires_grad for parameter in self.model.parameters()):
+        if not self.segments.learned():
             self.test()  # nothing to learn: zero-shot
             return
         if getattr(self.dm.dataset, "test_only", False):
             raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere and use --eval-only here")
         with self.recorder.timing("train"):
             super().train()
+        self.recorder.write()  # once more, with the time of the training
 
     def test(self, split: str | None = None) -> float:
         with self.recorder.timing("test"):
@@ -166,16 +165,17 @@ class PromptTrainer(TrainerX):
         return accuracy
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
+        if not self.segments.learned():
+            return  # zero-shot, or boosting alone: all there is has been built
         if not directory:
-            super().load_model(directory, epoch)
-            return
-        for name in self.get_model_names():
-            load_segments(Path(directory) / name, epoch, self._models[name], type(self).__name__)
+            raise CasPLError(f"nothing to evaluate: {type(self).__name__} needs --model-dir, the folder of its run")
+        load_segments(Path(directory) / self.saved_as, epoch, self.segments, type(self).__name__)
         self.model.train(self.model.training)  # forget text features of the old tokens
 
     def resume_state(self) -> dict[str, Any]:
-        return super().resume_state() | {"scaler": self.scaler.state_dict()}
+        return super().resume_state() | {"scaler": self.scaler.state_dict(), "seconds": self.recorder.so_far()}
 
     def load_resume_state(self, state: dict[str, Any]) -> None:
         super().load_resume_state(state)
         self.scaler.load_state_dict(state["scaler"])
+        self.recorder.seconds = state["seconds"]

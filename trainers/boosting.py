@@ -9,12 +9,13 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
+from caspl.losses.distillation import REDUCTIONS
 from caspl.prompts import BoostingFile, Prompts, Segment, read_boosting
 from caspl.prompts.find import boosting_path, find_boosting
 from caspl.prompts.text import Piece
-from caspl.templates import template_for
+from caspl.templates import checked, template_for
 from caspl.towers import CLIP
-from caspl.zoo import weights_hash
+from trainers.checkpoint import read_state
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +54,30 @@ def boosting_target(cfg: CfgNode, clip: CLIP) -> Path:
     return boosting_path(options.BOOSTING_DIR, cfg.DATASET.NAME, student, cfg.SEED, *asked_sizes(options, clip))
 
 
-def read_boosting_of(cfg: CfgNode, clip: CLIP) -> BoostingFile:
+CHOICES = {
+    "TEACHER_SCALE": ("student", "teacher"),
+    "REDUCTION": REDUCTIONS,
+    "REFERENCE": ("plain", "boosted"),
+}
+
+
+def check_options(cfg: CfgNode) -> None:
+    """Refuse what the section cannot mean.
+
+    Raises:
+        CasPLError: naming the key, its value and the choices.
+    """
+    options = cfg.TRAINER.CASPL
+    for key, choices in CHOICES.items():
+        if options[key] not in choices:
+            raise CasPLError(f"TRAINER.CASPL.{key} is {' or '.join(choices)}, not {options[key]!r}")
+    if options.TEMPERATURE <= 0:
+        raise CasPLError(f"TRAINER.CASPL.TEMPERATURE must be above 0, not {options.TEMPERATURE}")
+    if cfg.TEST.FINAL_MODEL not in ("last_step", "best_val"):
+        raise CasPLError(f"TEST.FINAL_MODEL is last_step or best_val, not {cfg.TEST.FINAL_MODEL!r}")
+
+
+def _read(cfg: CfgNode, clip: CLIP, student_hash: str) -> BoostingFile:
     """The boosting file of this data set and student, checked.
 
     Raises:
@@ -64,27 +88,33 @@ def read_boosting_of(cfg: CfgNode, clip: CLIP) -> BoostingFile:
         options.BOOSTING_DIR, cfg.DATASET.NAME, student, options.BOOSTING_SEED, *asked_sizes(options, clip)
     )
     file = read_boosting(path)
-    file.require_student(student, weights_hash(clip))
+    file.require_student(student, student_hash)
     if file.header.dataset != cfg.DATASET.NAME:
         logger.warning("the boosting tokens %s were learned on %s", path, file.header.dataset)
     logger.info("boosting tokens: %s", path)
     return file
 
 
-def boosting_prompts(cfg: CfgNode, clip: CLIP) -> Prompts:
-    """The boosting segments of phase 2, of the sizes that their file has."""
-    file = read_boosting_of(cfg, clip)
+def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str) -> Prompts:
+    """The boosting segments of phase 2, of the sizes that their file has.
+
+    ``TRAINER.CASPL.BOOSTING`` may also be a checkpoint of phase 2, which holds its boosting tokens.
+    """
+    path = Path(cfg.TRAINER.CASPL.BOOSTING)
+    if ".pth.tar" in path.name:
+        state = read_state(path)
+        text, vision = (state.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
+    else:
+        file = _read(cfg, clip, student_hash)
+        text, vision = file.text, file.vision
     trainable = cfg.TRAINER.CASPL.TRAINABLE
-    before: list[Piece] = [*_segment(file.text, trainable)]
-    return Prompts(before=before, vision=_segment(file.vision, trainable))
+    before: list[Piece] = [*_segment(text, trainable)]
+    return Prompts(before=before, vision=_segment(vision, trainable))
 
 
 def teacher_template(cfg: CfgNode) -> str:
     """The teacher's text template: as configured, else the data set's."""
-    template = cfg.TRAINER.CASPL.TEACHER_TEMPLATE or template_for(cfg.DATASET.NAME)
-    if "{}" not in template:
-        raise CasPLError(f"TRAINER.CASPL.TEACHER_TEMPLATE {template!r} has no {{}} for the class name")
-    return template
+    return checked(cfg.TRAINER.CASPL.TEACHER_TEMPLATE or template_for(cfg.DATASET.NAME))
 
 
 def _segment(tokens: Tensor | None, trainable: bool) -> list[Segment]:

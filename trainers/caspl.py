@@ -5,16 +5,19 @@ from __future__ import annotations
 import logging
 
 from torch import Tensor
+from yacs.config import CfgNode
 
+from caspl.errors import CasPLError
 from caspl.losses import distillation
 from caspl.model import Output
-from caspl.prompts import Header, Prompts, both_towers, write_boosting
+from caspl.prompts import Header, Prompts, both_towers, read_boosting, write_boosting
 from caspl.teacher import Teacher
 from caspl.templates import fill
 from caspl.towers import CLIP
-from caspl.zoo import load_clip, weights_hash
+from caspl.zoo import load_clip, normalisation
 from trainers.base import PromptTrainer
 from trainers.boosting import DEFAULTS, asked_sizes, boosting_target, teacher_template
+from trainers.folder import recipe
 from trainers.registry import register
 
 logger = logging.getLogger(__name__)
@@ -30,14 +33,27 @@ class CasPL(PromptTrainer):
     labelled = False
     defaults = DEFAULTS
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        self.target = boosting_target(self.cfg, clip)
-        self.student_hash = weights_hash(clip)
-        return both_towers(clip, *asked_sizes(self.options, clip), self.options.CTX_INIT, "boosting")
+    def check_cfg(self, cfg: CfgNode) -> None:
+        super().check_cfg(cfg)
+        if cfg.TEST.FINAL_MODEL != "last_step":
+            raise CasPLError("phase 1 sees no labels, so that TEST.FINAL_MODEL must be last_step")
 
-    def before_train(self) -> None:
-        self.teacher = self._teacher()
-        super().before_train()
+    def prompts(self, clip: CLIP) -> Prompts:
+        sizes = asked_sizes(self.options, clip)
+        if not any(length for length, _ in sizes):
+            raise CasPLError("there are no boosting tokens to learn: set TRAINER.CASPL.N_CTX_TEXT or N_CTX_VISION")
+        self.target = boosting_target(self.cfg, clip)
+        return both_towers(clip, *sizes, self.options.CTX_INIT, "boosting")
+
+    def prepare(self) -> None:
+        if self.target.is_file() and read_boosting(self.target).header.recipe != recipe(self.cfg, self.section):
+            raise CasPLError(
+                f"{self.target} was made with other settings; use another TRAINER.CASPL.BOOSTING_DIR, or delete it"
+            )
+        name, pixels = self.options.TEACHER, self.cfg.INPUT
+        texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
+        clip = self.precision.place(load_clip(name))
+        self.teacher = Teacher(clip, texts, (pixels.PIXEL_MEAN, pixels.PIXEL_STD), normalisation(name))
 
     def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
         options = self.options
@@ -53,10 +69,6 @@ class CasPL(PromptTrainer):
         logger.info("boosting tokens written to %s", path)
         super().after_train()
 
-    def _teacher(self) -> Teacher:
-        clip = self.precision.place(load_clip(self.options.TEACHER))
-        return Teacher(clip, fill(teacher_template(self.cfg), self.dm.dataset.classnames))
-
     def _header(self) -> Header:
         cfg, options = self.cfg, self.options
         return Header(
@@ -69,4 +81,5 @@ class CasPL(PromptTrainer):
             seed=cfg.SEED,
             epochs=cfg.OPTIM.MAX_EPOCH,
             temperature=options.TEMPERATURE,
+            recipe=recipe(cfg, self.section),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
             _merge_file(cfg, Path(path))
     _apply_flags(cfg, args)
     _merge_pairs(cfg, args.opts)
+    cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
     cfg.freeze()
     return cfg
 
@@ -59,8 +61,8 @@ def _merge_file(cfg: CfgNode, path: Path) -> None:
         raise CasPLError(f"no config file at {path}{hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except yaml.YAMLError as error:
-        raise CasPLError(f"{path} is no YAML file: {error}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise CasPLError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise CasPLError(f"{path} is no config: it should hold KEY: value lines")
     for key, value in leaves(content):

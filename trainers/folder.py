@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
 import yaml
 from yacs.config import CfgNode
@@ -24,30 +24,53 @@ FREE = (
     "TEST.BATCH_SIZE",
     "TEST.NO_TEST",
     "TRAINER.RECORD.",
+    "TRAINER.CASPL.BOOSTING_DIR",
 )
 
 
-def claim(cfg: CfgNode) -> Path:
+def claim(cfg: CfgNode, section: str) -> None:
     """Write ``OUTPUT_DIR/config.yaml`` for a training run.
 
+    Args:
+        section: the method's section; other methods' settings do not matter.
+
     Raises:
-        CasPLError: if the folder holds a run of other settings.
+        CasPLError: if the folder, or the one in RESUME, holds a run of other settings; if RESUME holds none.
     """
-    path = Path(cfg.OUTPUT_DIR) / "config.yaml"
-    here = _settings(yaml.safe_load(cfg.dump()))
-    if path.is_file():
-        try:
-            there = _settings(yaml.safe_load(path.read_text(encoding="utf-8")))
-        except (yaml.YAMLError, AttributeError) as error:
-            raise CasPLError(f"{path} cannot be read; delete the folder or use another --output-dir") from error
-        differing = [key for key in here if there.get(key) != here[key]]
-        if differing:
-            examples = ", ".join(f"{key} {there.get(key)} there, {here[key]} here" for key in differing[:3])
-            raise CasPLError(
-                f"{cfg.OUTPUT_DIR} holds a run of other settings ({examples}); use another --output-dir, or delete it"
-            )
-    return write_atomically(path, lambda temporary: Path(temporary).write_text(cfg.dump(), encoding="utf-8"))
+    here = settings(cfg.dump(), section)
+    own = Path(cfg.OUTPUT_DIR)
+    if cfg.RESUME and not _begun(Path(cfg.RESUME)):
+        raise CasPLError(f"there is nothing to resume in {cfg.RESUME}")
+    for folder in (own, Path(cfg.RESUME or own)):
+        if _begun(folder):
+            _compare(folder, here, section)
+    write_atomically(own / "config.yaml", lambda path: Path(path).write_text(cfg.dump(), encoding="utf-8"))
 
 
-def _settings(content: dict[str, Any]) -> dict[str, str]:
-    return {key: json.dumps(value) for key, value in leaves(content) if not key.startswith(FREE)}
+def settings(text: str, section: str) -> dict[str, str]:
+    """The settings of a dumped config that decide a run's outcome."""
+    mine = ("TRAINER.NAME", f"TRAINER.{section}.", "TRAINER.CASPL.")
+    found = {key: json.dumps(value) for key, value in leaves(yaml.safe_load(text)) if not key.startswith(FREE)}
+    return {key: value for key, value in found.items() if not key.startswith("TRAINER.") or key.startswith(mine)}
+
+
+def recipe(cfg: CfgNode, section: str) -> str:
+    """Short hash of the settings that decide a run's outcome."""
+    return hashlib.sha256(json.dumps(settings(cfg.dump(), section), sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _begun(folder: Path) -> bool:
+    return (folder / "resume.pt").is_file() or any(folder.glob("*/checkpoint"))
+
+
+def _compare(folder: Path, here: dict[str, str], section: str) -> None:
+    try:
+        there = settings((folder / "config.yaml").read_text(encoding="utf-8"), section)
+    except FileNotFoundError:
+        return  # a run of another program
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise CasPLError(f"{folder / 'config.yaml'} cannot be read; use another --output-dir") from error
+    differing = [key for key in here if key in there and there[key] != here[key]]
+    if differing:
+        examples = ", ".join(f"{key} {there[key]} there, {here[key]} here" for key in differing[:3])
+        raise CasPLError(f"{folder} holds a run of other settings ({examples}); use another --output-dir, or delete it")

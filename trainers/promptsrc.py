@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from caspl.averaging import GaussianAverage
+from caspl.errors import CasPLError
 from caspl.losses import feature_distance, logit_divergence
 from caspl.model import Output, class_logits
 from caspl.reference import Reference
@@ -45,13 +46,21 @@ class PromptSRC(IVLP):
             "logits": logit_divergence(output.logits, frozen_logits),
         }
 
+    def before_train(self) -> None:
+        super().before_train()
+        if self.average.epochs_seen != self.start_epoch < self.max_epoch:
+            raise CasPLError(
+                f"the run in {self.output_dir} cannot be continued from its checkpoint alone: the average over epochs "
+                "needs its resume.pt; use another --output-dir"
+            )
+
     @torch.no_grad()
     def finish_epoch(self) -> None:
-        segments = self._models[self.saved_as]
-        learned = {name: value for name, value in segments.named_parameters() if value.requires_grad}
+        learned = self.segments.learned()
         self.average.add(self.epoch + 1, learned)
         if self.epoch + 1 == self.max_epoch:
-            segments.load_state_dict(self.average.result(), strict=False)
+            for name, value in self.average.result().items():
+                learned[name].copy_(value)
 
     def resume_state(self) -> dict[str, Any]:
         return super().resume_state() | {"average": self.average.state_dict()}

@@ -9,8 +9,7 @@ from typing import Any
 
 from yacs.config import CfgNode
 
-from caspl.results.machine import environment, now
-from caspl.results.record import RunRecord, write_record
+from caspl.results import RunRecord, environment, now, write_record
 
 
 class RunRecorder:
@@ -24,18 +23,27 @@ class RunRecorder:
         self.cfg = cfg
         self.seconds: dict[str, float] = {}
         self.started = now()
+        self._running: dict[str, float] = {}
+        self._result: dict[str, Any] = {}
 
     @contextmanager
     def timing(self, what: str) -> Iterator[None]:
         """Add the time spent inside to ``seconds[what]``."""
-        start = time.perf_counter()
+        self._running[what] = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[what] = self.seconds.get(what, 0.0) + time.perf_counter() - start
+            self.seconds = self.so_far()
+            del self._running[what]
 
-    def write(self, trainer: str, metrics: Mapping[str, Any], images: int, **extra: Any) -> None:
-        """Write ``OUTPUT_DIR/result.json``.
+    def so_far(self) -> dict[str, float]:
+        """Seconds by name, those of what is running included."""
+        clock = time.perf_counter()
+        running = {what: clock - start for what, start in self._running.items()}
+        return self.seconds | {what: self.seconds.get(what, 0.0) + spent for what, spent in running.items()}
+
+    def write(self, trainer: str = "", metrics: Mapping[str, Any] | None = None, images: int = 0) -> None:
+        """Write ``OUTPUT_DIR/result.json``; without arguments, the last one anew with the present times.
 
         Args:
             trainer: registered name.
@@ -43,21 +51,23 @@ class RunRecorder:
             images: number of test images.
         """
         cfg = self.cfg
+        if metrics is not None:
+            numbers = {name: value for name, value in metrics.items() if isinstance(value, float)}
+            self._result = {"trainer": trainer, "metrics": numbers, "test_images": images}
+        if not self._result:
+            return
         record = RunRecord(
             protocol=cfg.TRAINER.RECORD.PROTOCOL,
-            trainer=trainer,
-            dataset=cfg.DATASET.NAME,
             config=cfg.TRAINER.RECORD.CONFIG,
+            dataset=cfg.DATASET.NAME,
             shots=cfg.DATASET.NUM_SHOTS,
             seed=cfg.SEED,
             classes=cfg.DATASET.SUBSAMPLE_CLASSES,
-            metrics={name: value for name, value in metrics.items() if isinstance(value, float)},
-            test_images=images,
             settings=plain(cfg),
-            seconds=self.seconds,
+            seconds=self.so_far(),
             started=self.started,
             finished=now(),
-            extra=extra,
+            **self._result,
             **environment(),
         )
         write_record(cfg.OUTPUT_DIR, record)

@@ -5,16 +5,17 @@ from __future__ import annotations
 import argparse
 import difflib
 import logging
+from pathlib import Path
 from typing import Any
 
 import torch
 from yacs.config import CfgNode
 
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, first_line
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
-from trainers.folder import claim
+from trainers.checkpoint import find_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +28,8 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     """
     _known("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
     _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
+    if args.model_dir and not args.eval_only:
+        raise CasPLError("--model-dir is for --eval-only; phase 2 finds its boosting tokens by itself")
     if cfg.DATASET.SUBSAMPLE_CLASSES not in ("all", "base", "new"):
         raise CasPLError(f"DATASET.SUBSAMPLE_CLASSES is all, base or new, not {cfg.DATASET.SUBSAMPLE_CLASSES!r}")
     if not cfg.MODEL.BACKBONE.NAME:
@@ -35,11 +38,24 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR, names=("caspl", "trainers", "datasets"))
     logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
-    if not args.eval_only:
-        logger.info("config: %s", claim(cfg))
     if torch.cuda.is_available() and cfg.USE_CUDA:
         torch.backends.cudnn.benchmark = True
-    return build_trainer(cfg)
+    _take_boosting_from_checkpoint(cfg, args)
+    try:
+        return build_trainer(cfg)
+    except (ValueError, AssertionError, KeyError, TypeError) as error:  # the engine's words for a wrong setting
+        logger.debug("while building the trainer", exc_info=True)
+        raise CasPLError(f"the trainer cannot be built with this config: {first_line(error)}") from error
+
+
+def _take_boosting_from_checkpoint(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """To evaluate a cascade, its own checkpoint is enough: it holds the boosting tokens too."""
+    trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    folder = Path(args.model_dir) / trainer.saved_as
+    if args.eval_only and trainer.boosted and folder.is_dir() and not cfg.TRAINER.CASPL.BOOSTING:
+        cfg.defrost()
+        cfg.TRAINER.CASPL.BOOSTING = str(find_checkpoint(folder, args.load_epoch))
+        cfg.freeze()
 
 
 def _known(kind: str, name: str, names: list[str], flag: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from caspl.prompts import Prompts
-from caspl.templates import template_for
+from caspl.templates import checked, template_for
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
 from trainers.registry import register
@@ -17,4 +17,4 @@ class ZeroshotCLIP(PromptTrainer):
     defaults = {"TEMPLATE": "", "PREC": "fp32"}  # empty template: the data set's own
 
     def prompts(self, clip: CLIP) -> Prompts:
-        return Prompts(template=self.options.TEMPLATE or template_for(self.cfg.DATASET.NAME))
+        return Prompts(template=checked(self.options.TEMPLATE or template_for(self.cfg.DATASET.NAME)))

@@ -60,16 +60,22 @@ def coop_context(
     """
     if position not in POSITIONS:
         raise CasPLError(f"unknown class token position {position!r}: choose one of {', '.join(POSITIONS)}")
+    words, rest = _words(words), []
     if words:
-        words = words.replace("_", " ")
-        values = word_tokens(tower, words, len(words.split(" "))).unsqueeze(0)
+        length, ids = len(words.split(" ")), encode(words)
+        values = word_tokens(tower, words, length).unsqueeze(0)
+        rest = [Words(tuple(ids[length:]))] if len(ids) > length else []
+        if rest and position != "end":
+            raise CasPLError(f"CTX_INIT {words!r} has words of several tokens, which only position end can keep")
     else:
+        if length < 1:
+            raise CasPLError(f"a context needs at least one token, not {length} (N_CTX)")
         shape = (length,) if classes is None else (classes, length)
         values = normal_tokens(1, *shape, tower.positional_embedding.shape[1])
     segment = Segment(name, values)
     half = segment.length // 2
     if position == "end":
-        return Prompts(before=[segment])
+        return Prompts(before=[segment, *rest])
     if position == "front":
         return Prompts(after=[segment])
     front: list[Piece] = [Part(segment, 0, half)] if half else []
@@ -81,15 +87,15 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
 
     With length 2 and "a photo of a", "a photo" is learned and "of a" stands fixed behind it.
     """
-    layers = len(tower.transformer)
-    depth = min(depth, layers)
-    if length == 0 or depth == 0:
+    depth = _depth(length, depth, len(tower.transformer))
+    if not depth:
         return []
+    words = _words(words)
     from_words = bool(words) and length <= MOST_WORDS
     width = tower.positional_embedding.shape[1]
     rest: tuple[int, ...] = ()
     if from_words:
-        ids = encode(words.replace("_", " "))
+        ids = encode(words)
         if len(ids) < length:
             raise CasPLError(
                 f"CTX_INIT {words!r} has {len(ids)} tokens, fewer than the {length} to learn; leave it empty"
@@ -104,8 +110,8 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
 
 def vision_tokens(clip: CLIP, length: int, depth: int, name: str) -> list[Segment]:
     """Deep tokens of the image tower (VPT, arXiv 2203.12119)."""
-    depth = min(depth, clip.sizes.vision_layers)
-    if length == 0 or depth == 0:
+    depth = _depth(length, depth, clip.sizes.vision_layers)
+    if not depth:
         return []
     return [Segment(name, normal_tokens(depth, length, clip.sizes.vision_width))]
 
@@ -120,3 +126,15 @@ def both_towers(
         words: see :func:`text_context`.
     """
     return Prompts(before=text_context(clip.text, *text, words, name), vision=vision_tokens(clip, *vision, name))
+
+
+def _depth(length: int, depth: int, layers: int) -> int:
+    """Depth within a tower of so many layers; 0 where there is nothing to prompt."""
+    if length < 0 or depth < 0:
+        raise CasPLError(f"a prompt cannot have {length} tokens in {depth} layers (N_CTX, PROMPT_DEPTH)")
+    return min(depth, layers) if length else 0
+
+
+def _words(text: str) -> str:
+    """Underscores and runs of spaces read as one space."""
+    return " ".join(text.replace("_", " ").split())

@@ -33,6 +33,7 @@ class Header:
         classnames: names in the softmax, base and new.
         template: text template of the teacher.
         seed, epochs, temperature: of the run.
+        recipe: hash of all settings of the run; empty if unknown.
         library: version that wrote the file.
         format: version of the file format.
     """
@@ -46,6 +47,7 @@ class Header:
     seed: int
     epochs: int
     temperature: float
+    recipe: str = ""
     library: str = __version__
     format: int = FORMAT
 
@@ -88,12 +90,13 @@ def write_boosting(path: str | Path, header: Header, text: Tensor | None, vision
     Args:
         text, vision: (depth, length, width) tokens of a tower, or None.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     given = {"text": text, "vision": vision}
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in given.items() if value is not None}
     content = json.dumps(asdict(header) | {"classnames_hash": header.classnames_hash}, sort_keys=True)
-    return write_atomically(path, lambda temporary: save_file(tensors, temporary, metadata={KEY: content}))
+    whole = save(tensors, metadata={KEY: content})
+    return write_atomically(path, lambda temporary: Path(temporary).write_bytes(whole))
 
 
 def read_boosting(path: str | Path) -> BoostingFile:

@@ -44,7 +44,8 @@ class CLIP(nn.Module):
         try:
             model.load_state_dict(ours, strict=True, assign=True)
         except RuntimeError as error:
-            raise CasPLError(f"the weights do not form a CLIP in OpenAI format: {error}") from error
+            reason = " ".join(str(error).split())[:300]
+            raise CasPLError(f"the weights do not form a CLIP in OpenAI format: {reason}") from error
         for parameter in model.parameters():
             parameter.requires_grad_(True)
         return model.eval()

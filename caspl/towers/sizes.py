@@ -57,6 +57,7 @@ class Sizes:
                 "this CLIP has a ResNet image tower, which has no tokens to prompt; use a ViT, e.g. ViT-B/16"
             )
         needed = ("visual.conv1.weight", "visual.proj", "visual.positional_embedding", "text_projection")
+        needed += ("positional_embedding", "token_embedding.weight", "ln_final.weight", "logit_scale")
         missing = [key for key in needed if key not in state_dict]
         if missing:
             raise CasPLError(

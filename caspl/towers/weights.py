@@ -1,4 +1,4 @@
-"""Read CLIP weights from a file, in full precision, without running anything that the file may contain."""
+"""Read CLIP weights from a file, in full precision, without unpickling objects that the file may contain."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, first_line
 
 ARCHIVE_SCALARS = ("input_resolution", "context_length", "vocab_size")
 
@@ -35,10 +35,9 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     try:
         state = _read(path)
     except Exception as error:  # every reader has its own exceptions for a broken file
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise CasPLError(
             f"{path} is not a CLIP weights file that can be read safely "
-            f"(TorchScript archive, state dict or .safetensors): {reason}"
+            f"(TorchScript archive, state dict or .safetensors): {first_line(error)}"
         ) from error
     return {key.removeprefix("module."): value for key, value in state.items() if key not in ARCHIVE_SCALARS}
 

@@ -22,6 +22,7 @@ TRAINER=${3:-CasPL_PromptSRC}
 OPTIONS=("${@:4}")
 [ -f "$REPO/configs/datasets/$DATASET.yaml" ] ||
     fail "unknown data set $DATASET; there are: $(cd "$REPO/configs/datasets" && echo *.yaml | sed 's/\.yaml//g')"
+[ "$TRAINER" != CasPL ] || fail "CasPL is phase 1; name a method of phase 2, e.g. CasPL_PromptSRC"
 [[ $SEED =~ ^[0-9]+$ ]] || fail "the seed must be a number, not $SEED"
 
 CFG=${CFG:-$(default_cfg "$TRAINER" "$DATASET")}
@@ -31,7 +32,7 @@ BASE=$OUTPUT/base2new/train_base/$RUN
 NEW=$OUTPUT/base2new/test_new/$RUN
 COMMON=(--trainer "$TRAINER" --seed "$SEED" --config-file "$CFG_FILE" DATASET.NUM_SHOTS "$SHOTS"
     TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting" TRAINER.CASPL.BOOSTING_SEED "$BOOST_SEED"
-    TRAINER.RECORD.PROTOCOL base2new TRAINER.RECORD.CONFIG "$CFG" "${OPTIONS[@]}")
+    TRAINER.RECORD.PROTOCOL base2new TRAINER.RECORD.CONFIG "$CFG" ${OPTIONS[@]+"${OPTIONS[@]}"})
 
 case $TRAINER in CasPL_*) boost "$BOOST_SEED" ;; esac
 run_once "$BASE" "${COMMON[@]}" DATASET.SUBSAMPLE_CLASSES base

@@ -100,8 +100,6 @@ def evaluate(trainer: Any, case: dict[str, Any]) -> np.ndarray:
 def run_training(trainer: Any, case: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Losses of every batch and the learning rate of every epoch."""
     losses, rates = [], []
-    if hasattr(trainer, "_teacher"):
-        trainer.teacher = trainer._teacher()
     trainer.max_epoch, trainer.num_batches = case["epochs"], case["batches"]
     trainer.set_model_mode("train")
     for trainer.epoch in range(case["epochs"]):
@@ -120,10 +118,11 @@ def test_case(name: str, tmp_path: Path) -> None:
     case = json.loads((CASES / f"{name}.json").read_text())
     expected = np.load(CASES / f"{name}.npz")
     trainer = build(case, tmp_path)
+    trainer.prepare()
     np.testing.assert_allclose(evaluate(trainer, case), expected["logits_before"], rtol=0, atol=LOGITS_BEFORE)
     if "teacher_seed" in case:
         images = torch.from_numpy(recipe.images("test", 6, case["seed"]))
-        teacher = trainer._teacher().logits(images, trainer.model.scale)
+        teacher = trainer.teacher.logits(images, trainer.model.scale)
         np.testing.assert_allclose(teacher.numpy(), expected["logits_teacher"], rtol=0, atol=LOGITS_BEFORE)
 
     losses, rates = run_training(trainer, case)

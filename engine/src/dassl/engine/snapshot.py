@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..utils.atomic import atomic_write
+from ..utils.atomic import atomic_write, save_whole
 from ..utils.checkpoint import load_plain
 
 __all__ = [
@@ -33,7 +33,7 @@ def snapshot_path(output_dir: str) -> str:
 def write_snapshot(path: str, state: State) -> None:
     """Replace the snapshot."""
     with atomic_write(path) as file:
-        torch.save(state, file)
+        save_whole(state, file)
 
 
 def read_snapshot(path: str) -> State | None:

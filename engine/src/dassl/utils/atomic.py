@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
-__all__ = ["atomic_write"]
+import torch
+
+__all__ = ["atomic_write", "save_whole"]
 
 
 @contextmanager
@@ -34,3 +37,13 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         with suppress(FileNotFoundError):
             os.remove(temporary)
         raise
+
+
+def save_whole(content: Any, file: IO[bytes]) -> None:
+    """Write with ``torch.save``, but in one piece, so that a full disk is an OSError like any other.
+
+    torch's own writer turns it into a RuntimeError without words.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    file.write(buffer.getbuffer())

@@ -16,7 +16,7 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
-from .atomic import atomic_write
+from .atomic import atomic_write, save_whole
 from .legacy import load_legacy
 from .logger import logger
 
@@ -65,7 +65,7 @@ def save_checkpoint(
     name = model_name or f"model.pth.tar-{state['epoch']}"
     fpath = os.path.join(save_dir, name)
     with atomic_write(fpath) as file:
-        torch.save(state, file)
+        save_whole(state, file)
     logger.info("Checkpoint saved to %s", fpath)
     with atomic_write(os.path.join(save_dir, "checkpoint"), "w") as file:
         file.write(f"{name}\n")

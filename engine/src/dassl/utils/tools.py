@@ -55,10 +55,21 @@ def write_json(obj: Any, fpath: str) -> None:
         json.dump(obj, file, indent=4, separators=(",", ": "))
 
 
+class ImageError(OSError):
+    """A missing or broken image file."""
+
+
 def read_image(path: str) -> Image.Image:
-    """Read an image file as RGB."""
-    with Image.open(path) as image:
-        return image.convert("RGB")
+    """Read an image file as RGB.
+
+    Raises:
+        ImageError: if it is missing or broken; the message names it.
+    """
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ImageError(f"the image {path} cannot be read: {error}") from error
 
 
 def listdir_nohidden(path: str, sort: bool = False) -> list[str]:
