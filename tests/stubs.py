@@ -9,6 +9,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 import trainers  # noqa: F401  registers
+from caspl.zoo import OPENAI_MEAN, OPENAI_STD
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from trainers.registry import extend_cfg
@@ -21,6 +22,7 @@ def make_cfg(trainer: str, student: str, resolution: int, **settings: Any) -> Cf
     cfg.TRAINER.NAME = trainer
     cfg.MODEL.BACKBONE.NAME = student
     cfg.INPUT.SIZE = (resolution, resolution)
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(OPENAI_MEAN), list(OPENAI_STD)
     cfg.USE_CUDA = False
     cfg.OPTIM.NAME = "sgd"
     cfg.OPTIM.LR_SCHEDULER = "cosine"

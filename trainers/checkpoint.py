@@ -41,7 +41,8 @@ class SegmentStore(nn.Module):
         if self._class_specific() and state["classnames"] != self.classnames:
             raise CasPLError(
                 f"these class-specific tokens were learned for the classes {', '.join(state['classnames'][:3])}, ..., "
-                f"but this run has {', '.join(self.classnames[:3])}, ...: class-specific tokens cannot be moved to others"
+                f"but this run has {', '.join(self.classnames[:3])}, ...: class-specific tokens cannot be moved "
+                "to others"
             )
 
     def learned(self) -> dict[str, nn.Parameter]:

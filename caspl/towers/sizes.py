@@ -10,6 +10,16 @@ from torch import Tensor
 
 from caspl.errors import CasPLError
 
+NEEDED = (
+    "visual.conv1.weight",
+    "visual.proj",
+    "visual.positional_embedding",
+    "positional_embedding",
+    "token_embedding.weight",
+    "ln_final.weight",
+    "text_projection",
+    "logit_scale",
+)
 HEAD_WIDTH = 64  # OpenAI's format does not store the number of heads: it is width // 64
 
 
@@ -56,9 +66,7 @@ class Sizes:
             raise CasPLError(
                 "this CLIP has a ResNet image tower, which has no tokens to prompt; use a ViT, e.g. ViT-B/16"
             )
-        needed = ("visual.conv1.weight", "visual.proj", "visual.positional_embedding", "text_projection")
-        needed += ("positional_embedding", "token_embedding.weight", "ln_final.weight", "logit_scale")
-        missing = [key for key in needed if key not in state_dict]
+        missing = [key for key in NEEDED if key not in state_dict]
         if missing:
             raise CasPLError(
                 f"not a CLIP in OpenAI format: the weights lack {', '.join(missing)} "
