@@ -11,14 +11,14 @@ SEEDS=${SEEDS:-1}
 
 base2new() {
     echo "== $1, seed $2 ${CFG:+($CFG)}"
-    BOOST_SEED=$2 bash scripts/caspl/base2new.sh tinysat "$2" "$1" >"$OUTPUT/last.log" 2>&1 || {
-        cat "$OUTPUT/last.log"
+    local log=$OUTPUT/logs/$1-${CFG:-tiny}-seed$2.log
+    BOOST_SEED=$2 bash scripts/caspl/base2new.sh tinysat "$2" "$1" >"$log" 2>&1 || {
+        cat "$log"
         exit 1
     }
-    grep -E "^ *$1 " "$OUTPUT/last.log" | tail -n 1
 }
 
-mkdir -p "$OUTPUT"
+mkdir -p "$OUTPUT/logs"
 first=${SEEDS%% *}
 base2new ZeroshotCLIP "$first" # nothing is drawn in a zero-shot run
 CFG=tiny_teacher base2new ZeroshotCLIP "$first"

@@ -1,0 +1,52 @@
+"""The look of the target domain: structures seen from above on open country.
+
+Nothing of this style is in the general world: fractal terrain, bent and very fine structures, shadows cast to one
+side, weathered paint and blue haze.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caspl.tiny import colours, shapes
+from caspl.tiny.fields import Array, blur, fractal_field, pixel_grid, rotate, smooth_field, uniform
+
+EARTH = np.array([(0.52, 0.42, 0.28), (0.33, 0.40, 0.20), (0.66, 0.58, 0.40), (0.40, 0.35, 0.30)], dtype=np.float32)
+HAZE = np.array((0.60, 0.68, 0.80), dtype=np.float32)
+SUN = np.array((1.05, 0.97, 0.80), dtype=np.float32)
+
+
+def _terrain(rng: np.random.Generator, n: int) -> Array:
+    """Two kinds of soil and vegetation mixed by fractal noise."""
+    first, second = EARTH[rng.integers(len(EARTH), size=(2, n))][:, :, None, None, :]
+    mix = np.clip(0.5 + 0.6 * fractal_field(rng, n), 0, 1)[..., None]
+    relief = 1 + 0.13 * fractal_field(rng, n, (4, 8, 16))[..., None]
+    return (first * mix + second * (1 - mix)) * relief
+
+
+def render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray) -> np.ndarray:
+    """Draw one picture for each pair of structure and colour: uint8 array of shape (n, SIDE, SIDE, 3)."""
+    n = len(shape)
+    period = np.exp(uniform(rng, np.log(5.0), np.log(8.5), n))
+    thickness = uniform(rng, 0.1, 0.9, n)
+    x, y = pixel_grid(n)
+    x, y = x + 0.8 * smooth_field(rng, n, 3), y + 0.8 * smooth_field(rng, n, 3)
+    left, top = shapes.place(rng, shape, period)
+    x, y = rotate(x - left, y - top, uniform(rng, 0, 2 * np.pi, n))
+    built = shapes.coverage(shape, x, y, period, thickness)
+
+    images = _terrain(rng, n)
+    shadow = np.roll(built, (1, 1), (1, 2))
+    images = images * (1 - 0.6 * shadow[..., None])
+    paint = colours.shade(rng, colour)
+    gray = paint.mean(-1, keepdims=True)
+    muted = gray + (paint - gray) * uniform(rng, 0.35, 0.7, n)[..., None]
+    muted = muted * (1 + 0.16 * fractal_field(rng, n, (4, 8, 16)))[..., None]
+    images = images + (built * uniform(rng, 0.7, 0.95, n))[..., None] * (muted - images)
+
+    images = images * SUN * uniform(rng, 0.8, 1.1, n)[..., None]
+    veil = uniform(rng, 0.2, 0.45, n)[..., None]
+    images = images * (1 - veil) + HAZE * veil
+    images = blur(images, uniform(rng, 0.3, 0.7, n).ravel())
+    images = images + 0.045 * rng.standard_normal(images.shape, dtype=np.float32)
+    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
