@@ -184,7 +184,7 @@ def test_boosting_alone_and_zero_shot(runs: Runs) -> None:
         assert train.main([*line, *load]) == 0
 
 
-def test_a_checkpoint_is_enough_to_evaluate(runs: Runs) -> None:
+def test_a_checkpoint_is_enough_to_evaluate(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     file = boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
     assert train.main(runs.phase2()) == 0
     file.unlink()
@@ -192,6 +192,8 @@ def test_a_checkpoint_is_enough_to_evaluate(runs: Runs) -> None:
     assert train.main(runs.phase2("again", *evaluation)) == 0
     records = [json.loads((runs.folder / out / "result.json").read_text()) for out in ("adapt", "again")]
     assert records[0]["metrics"] == records[1]["metrics"]
+    other = [*runs.phase2("other", *evaluation), "--backbone", runs.clips["other"]]
+    assert "learned for the student" in refused(capsys, other)
 
 
 def test_phase_1_does_not_overwrite_other_tokens(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,7 +15,7 @@ from caspl.prompts.find import boosting_path, find_boosting
 from caspl.prompts.text import Piece
 from caspl.templates import checked, template_for
 from caspl.towers import CLIP
-from trainers.checkpoint import read_state
+from trainers.checkpoint import ABOUT, read_state, require_student
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +103,7 @@ def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str) -> Prompts:
     path = Path(cfg.TRAINER.CASPL.BOOSTING)
     if ".pth.tar" in path.name:
         state = read_state(path)
+        require_student(state[ABOUT], cfg.MODEL.BACKBONE.NAME, student_hash)
         text, vision = (state.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
     else:
         file = _read(cfg, clip, student_hash)

@@ -33,11 +33,7 @@ class SegmentStore(nn.Module):
         return {"student": self.student, "student_hash": self.student_hash, "classnames": self.classnames}
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
-        if state["student_hash"] != self.student_hash:
-            raise CasPLError(
-                f"these tokens were learned for the student {state['student']} (weights {state['student_hash']}), but "
-                f"this run uses {self.student} (weights {self.student_hash})"
-            )
+        require_student(state, self.student, self.student_hash)
         if self._class_specific() and state["classnames"] != self.classnames:
             raise CasPLError(
                 f"these class-specific tokens were learned for the classes {', '.join(state['classnames'][:3])}, ..., "
@@ -51,6 +47,19 @@ class SegmentStore(nn.Module):
 
     def _class_specific(self) -> bool:
         return any(value.dim() == 4 for value in self.parameters())
+
+
+def require_student(about: Mapping[str, Any], student: str, student_hash: str) -> None:
+    """Refuse tokens of another student.
+
+    Raises:
+        CasPLError: naming both.
+    """
+    if about["student_hash"] != student_hash:
+        raise CasPLError(
+            f"these tokens were learned for the student {about['student']} (weights {about['student_hash']}), but "
+            f"this run uses {student} (weights {student_hash})"
+        )
 
 
 def load_segments(folder: Path, epoch: int | None, segments: SegmentStore, trainer: str) -> None:
