@@ -87,7 +87,8 @@ def test_wrong_arguments(arguments: list[str], sentence: str) -> None:
 def test_wrong_config_name() -> None:
     done = run(["eurosat", "1", "CoOp"], {"PYTHON": sys.executable, "CFG": "nothing"})
     assert done.returncode == 2
-    assert "no config nothing.yaml in configs/trainers/CoOp; there are: vit_b16_ctxv1.yaml" in done.stderr
+    assert "no config nothing.yaml in configs/trainers/CoOp; there are: " in done.stderr
+    assert " vit_b16_ctxv1.yaml " in done.stderr
 
 
 def test_help() -> None:
