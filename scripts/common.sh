@@ -36,7 +36,7 @@ default_cfg() {
     CasPL_CoOp) echo vit_b16_ep50_8ctx ;;
     IVLP | CasPL_IVLP | PromptSRC) echo vit_b16_c2_ep20_batch4_4+4ctx ;;
     CasPL_PromptSRC) echo vit_b16_c2_ep20_batch4_8+8ctx ;;
-    *) fail "no default config for $1: set CFG to a file name in configs/trainers/$1, without .yaml" ;;
+    *) fail "no default config for $1: set CFG to a file name in configs/trainers/${1#CasPL_}, without .yaml" ;;
     esac
 }
 
@@ -50,7 +50,8 @@ cfg_file() {
             return
         fi
     done
-    fail "no config $2.yaml in configs/trainers/$1; there are: $(ls "$REPO/configs/trainers/${1#CasPL_}" 2>/dev/null | tr '\n' ' ')"
+    fail "no config $2.yaml in configs/trainers/${1#CasPL_}; there are:" \
+        "$(ls "$REPO/configs/trainers/${1#CasPL_}" 2>/dev/null | tr '\n' ' ')"
 }
 
 # run_once FOLDER train.py-arguments...: skipped if the folder holds a finished run of the same arguments, resumed if
@@ -58,7 +59,7 @@ cfg_file() {
 run_once() {
     local folder=$1 command
     shift
-    command=$(printf '%q ' "$@")
+    command=$(printf '%q ' "$@")${PHASE1:+"# phase 1: $PHASE1"}
     if [ -f "$folder/result.json" ]; then
         [ "$command" = "$(cat "$folder/command.txt" 2>/dev/null)" ] ||
             fail "$folder holds a run of other arguments (see command.txt there); use another OUTPUT, or delete it"
@@ -71,13 +72,20 @@ run_once() {
         --dataset-config-file "$REPO/configs/datasets/$DATASET.yaml" "$@"
 }
 
-# boost SEED: phase 1 on $DATASET, unless that run is finished.
+# boost SEED: phase 1 on $DATASET, unless that run is finished and its file is there. Sets BOOSTING_DIR, where phase 2
+# looks, and PHASE1, what it was made with.
 boost() {
-    local cfg file options
+    local cfg file options folder
     read -ra options <<<"$BOOST_OPTIONS"
     cfg=${BOOST_CFG:-$(default_cfg CasPL "$DATASET")}
     file=$(cfg_file CasPL "$cfg")
-    run_once "$OUTPUT/boosting_runs/$DATASET/CasPL/$cfg/seed$1" --trainer CasPL --seed "$1" --config-file "$file" \
-        TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$cfg" \
+    folder=$OUTPUT/boosting_runs/$DATASET/CasPL/$cfg/seed$1
+    BOOSTING_DIR=$OUTPUT/boosting/$cfg
+    if ! compgen -G "$BOOSTING_DIR/*/*/*/seed$1.safetensors" >/dev/null; then
+        rm -f "$folder/result.json"
+    fi
+    run_once "$folder" --trainer CasPL --seed "$1" --config-file "$file" \
+        TRAINER.CASPL.BOOSTING_DIR "$BOOSTING_DIR" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$cfg" \
         ${options[@]+"${options[@]}"}
+    PHASE1="$cfg seed $1 $BOOST_OPTIONS"
 }

@@ -181,6 +181,7 @@ def test_boosting_alone_and_zero_shot(runs: Runs) -> None:
         line = runs.arguments(trainer, "ZeroshotCLIP/vit_b16", trainer)
         assert train.main([*line, "DATASET.SUBSAMPLE_CLASSES", "base"]) == 0
         load = ["--eval-only", "--model-dir", str(runs.folder / trainer), "DATASET.SUBSAMPLE_CLASSES", "new"]
+        load += ["--output-dir", str(runs.folder / "new" / trainer)]
         assert train.main([*line, *load]) == 0
 
 
@@ -227,6 +228,31 @@ def test_full_disk(runs: Runs) -> None:
     )
     assert done.returncode == 2
     assert done.stderr.strip().splitlines()[-1].startswith("error: File too large")
+
+
+def test_a_record_is_not_overwritten_by_another_test(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
+    assert train.main(runs.phase2()) == 0
+    evaluation = ["--eval-only", "--model-dir", str(runs.folder / "adapt")]
+    line = refused(capsys, runs.phase2("adapt", *evaluation, "DATASET.SUBSAMPLE_CLASSES", "new"))
+    assert "is the record of another test" in line
+    assert train.main(runs.phase2("adapt", *evaluation)) == 0
+
+
+def test_boosting_from_a_checkpoint_without_any(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    few = ["TRAINER.COOP.PREC", "fp32", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "2"]
+    line = runs.arguments("CoOp", "CoOp/vit_b16_ctxv1", "coop", *few)
+    assert train.main(line) == 0
+    checkpoint = str(runs.folder / "coop" / "prompt_learner" / "model.pth.tar-1")
+    line = runs.phase2("x", "TRAINER.CASPL.BOOSTING", checkpoint)
+    assert "a checkpoint without boosting tokens" in refused(capsys, line)
+
+
+def test_seeds(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "--seed is 0 or more" in refused(capsys, [*runs.phase1(), "--seed", "-3"])
+    without = runs.phase1()
+    at = without.index("--seed")
+    assert "phase 1 needs a --seed" in refused(capsys, without[:at] + without[at + 2 :])
 
 
 def test_nothing_to_evaluate(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
@@ -286,6 +312,7 @@ def test_class_list_that_does_not_fit(runs: Runs, capsys: pytest.CaptureFixture[
     assert train.main([*line, "DATASET.SUBSAMPLE_CLASSES", "base"]) == 0
     for classes in ("new", "all"):
         load = ["--eval-only", "--model-dir", str(runs.folder / "csc"), "DATASET.SUBSAMPLE_CLASSES", classes]
+        load += ["--output-dir", str(runs.folder / classes)]
         assert "class-specific tokens cannot be moved" in refused(capsys, [*line, *load])
 
 

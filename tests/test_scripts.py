@@ -56,7 +56,9 @@ def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_pa
     records = [json.loads((output / "base2new" / kind / tail).read_text()) for kind in ("train_base", "test_new")]
     assert [record["classes"] for record in records] == ["base", "new"]
     assert all(record["settings"]["TRAINER"]["PROMPTSRC"]["N_CTX_TEXT"] == 8 for record in records)
-    assert (output / "boosting/EuroSAT/vit_b_16/text8x12_vision8x12/seed1.safetensors").is_file()
+    assert (
+        output / "boosting/vit_b16_c2_ep20_batch4_8+8ctx/EuroSAT/vit_b_16/text8x12_vision8x12/seed1.safetensors"
+    ).is_file()
 
     again = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment)
     assert again.returncode == 0
@@ -67,6 +69,10 @@ def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_pa
     other = run(["eurosat", "1", "CasPL_PromptSRC", "OPTIM.MAX_EPOCH", "3", "DATALOADER.NUM_WORKERS", "0"], environment)
     assert other.returncode == 2
     assert "holds a run of other arguments" in other.stderr
+
+    reboosted = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment | {"BOOST_OPTIONS": "OPTIM.MAX_EPOCH 1"})
+    assert reboosted.returncode == 2
+    assert "boosting_runs" in reboosted.stderr
 
 
 @pytest.mark.parametrize(

@@ -105,6 +105,9 @@ def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str) -> Prompts:
         state = read_state(path)
         require_student(state[ABOUT], cfg.MODEL.BACKBONE.NAME, student_hash)
         text, vision = (state.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
+        if text is None and vision is None:
+            raise CasPLError(f"TRAINER.CASPL.BOOSTING {path} is a checkpoint without boosting tokens")
+        logger.info("boosting tokens: %s", path)
     else:
         file = _read(cfg, clip, student_hash)
         text, vision = file.text, file.vision

@@ -35,6 +35,8 @@ class CasPL(PromptTrainer):
 
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
+        if cfg.SEED < 0:
+            raise CasPLError("phase 1 needs a --seed: it is part of the boosting file's name")
         if cfg.TEST.FINAL_MODEL != "last_step":
             raise CasPLError("phase 1 sees no labels, so that TEST.FINAL_MODEL must be last_step")
 

@@ -28,6 +28,8 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     for path in (args.dataset_config_file, args.config_file):
         if path:
             _merge_file(cfg, Path(path))
+    if args.seed is not None and args.seed < 0:
+        raise CasPLError(f"--seed is 0 or more, not {args.seed}; leave it out for a run without a seed")
     _apply_flags(cfg, args)
     _merge_pairs(cfg, args.opts)
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")

@@ -12,6 +12,7 @@ import torch
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError, first_line
+from caspl.results.record import FILE_NAME, read_record
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
@@ -40,7 +41,9 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
     if torch.cuda.is_available() and cfg.USE_CUDA:
         torch.backends.cudnn.benchmark = True
-    _take_boosting_from_checkpoint(cfg, args)
+    if args.eval_only:
+        _keep_other_record(cfg)
+        _take_boosting_from_checkpoint(cfg, args)
     try:
         return build_trainer(cfg)
     except (ValueError, AssertionError, KeyError, TypeError) as error:  # the engine's words for a wrong setting
@@ -48,11 +51,21 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
         raise CasPLError(f"the trainer cannot be built with this config: {first_line(error)}") from error
 
 
+def _keep_other_record(cfg: CfgNode) -> None:
+    path = Path(cfg.OUTPUT_DIR) / FILE_NAME
+    if not path.is_file():
+        return
+    record = read_record(path)
+    there = (record.trainer, record.dataset, record.classes)
+    if there != (cfg.TRAINER.NAME, cfg.DATASET.NAME, cfg.DATASET.SUBSAMPLE_CLASSES):
+        raise CasPLError(f"{path} is the record of another test ({', '.join(there)} classes); use another --output-dir")
+
+
 def _take_boosting_from_checkpoint(cfg: CfgNode, args: argparse.Namespace) -> None:
     """To evaluate a cascade, its own checkpoint is enough: it holds the boosting tokens too."""
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
     folder = Path(args.model_dir) / trainer.saved_as
-    if args.eval_only and trainer.boosted and folder.is_dir() and not cfg.TRAINER.CASPL.BOOSTING:
+    if trainer.boosted and folder.is_dir() and not cfg.TRAINER.CASPL.BOOSTING:
         cfg.defrost()
         cfg.TRAINER.CASPL.BOOSTING = str(find_checkpoint(folder, args.load_epoch))
         cfg.freeze()

@@ -30,11 +30,12 @@ CFG_FILE=$(cfg_file "$TRAINER" "$CFG")
 RUN=$DATASET/shots_$SHOTS/$TRAINER/$CFG/seed$SEED
 BASE=$OUTPUT/base2new/train_base/$RUN
 NEW=$OUTPUT/base2new/test_new/$RUN
+BOOSTING_DIR=$OUTPUT/boosting PHASE1=
+case $TRAINER in CasPL_*) boost "$BOOST_SEED" ;; esac
 COMMON=(--trainer "$TRAINER" --seed "$SEED" --config-file "$CFG_FILE" DATASET.NUM_SHOTS "$SHOTS"
-    TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting" TRAINER.CASPL.BOOSTING_SEED "$BOOST_SEED"
+    TRAINER.CASPL.BOOSTING_DIR "$BOOSTING_DIR" TRAINER.CASPL.BOOSTING_SEED "$BOOST_SEED"
     TRAINER.RECORD.PROTOCOL base2new TRAINER.RECORD.CONFIG "$CFG" ${OPTIONS[@]+"${OPTIONS[@]}"})
 
-case $TRAINER in CasPL_*) boost "$BOOST_SEED" ;; esac
 run_once "$BASE" "${COMMON[@]}" DATASET.SUBSAMPLE_CLASSES base
 run_once "$NEW" --eval-only --model-dir "$BASE" "${COMMON[@]}" DATASET.SUBSAMPLE_CLASSES new
 "$PYTHON" -m caspl.results "$OUTPUT/base2new" --trainer "$TRAINER"
