@@ -33,7 +33,7 @@ class PromptedCLIP(nn.Module):
     """A frozen CLIP and the segments that steer it. Without segments it is zero-shot CLIP.
 
     In evaluation mode and without gradients, text features are computed once and kept until the next call of
-    :meth:`train` or :meth:`set_classes`.
+    :meth:`train`, :meth:`set_classes` or :meth:`forget_text`.
 
     Args:
         clip: its parameters are frozen here.
@@ -52,12 +52,16 @@ class PromptedCLIP(nn.Module):
     def set_classes(self, classnames: Sequence[str]) -> None:
         """Give the logits other classes; the segments stay."""
         self.text.set_classes(classnames, self.clip.text)
+        self.forget_text()
+
+    def forget_text(self) -> None:
+        """Compute text features anew at the next call: the tokens have changed."""
         self._kept_text = None
 
     def train(self, mode: bool = True) -> PromptedCLIP:
         super().train(mode)
         self.clip.eval()  # frozen, whatever the mode of the prompts
-        self._kept_text = None
+        self.forget_text()
         return self
 
     @property

@@ -170,7 +170,7 @@ class PromptTrainer(TrainerX):
         if not directory:
             raise CasPLError(f"nothing to evaluate: {type(self).__name__} needs --model-dir, the folder of its run")
         load_segments(Path(directory) / self.saved_as, epoch, self.segments, type(self).__name__)
-        self.model.train(self.model.training)  # forget text features of the old tokens
+        self.model.forget_text()
 
     def resume_state(self) -> dict[str, Any]:
         return super().resume_state() | {"scaler": self.scaler.state_dict(), "seconds": self.recorder.so_far()}

@@ -41,7 +41,7 @@ def claim(cfg: CfgNode, section: str) -> None:
     own = Path(cfg.OUTPUT_DIR)
     if cfg.RESUME and not _begun(Path(cfg.RESUME)):
         raise CasPLError(f"there is nothing to resume in {cfg.RESUME}")
-    for folder in (own, Path(cfg.RESUME or own)):
+    for folder in dict.fromkeys((own, Path(cfg.RESUME or own))):
         if _begun(folder):
             _compare(folder, here, section)
     write_atomically(own / "config.yaml", lambda path: Path(path).write_text(cfg.dump(), encoding="utf-8"))

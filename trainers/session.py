@@ -12,7 +12,7 @@ import torch
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError, first_line
-from caspl.results.record import FILE_NAME, read_record
+from caspl.results.record import CLASSES, FILE_NAME, read_record
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
@@ -31,7 +31,7 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
     if args.model_dir and not args.eval_only:
         raise CasPLError("--model-dir is for --eval-only; phase 2 finds its boosting tokens by itself")
-    if cfg.DATASET.SUBSAMPLE_CLASSES not in ("all", "base", "new"):
+    if cfg.DATASET.SUBSAMPLE_CLASSES not in CLASSES:
         raise CasPLError(f"DATASET.SUBSAMPLE_CLASSES is all, base or new, not {cfg.DATASET.SUBSAMPLE_CLASSES!r}")
     if not cfg.MODEL.BACKBONE.NAME:
         raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")

@@ -91,20 +91,16 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
     if not depth:
         return []
     words = _words(words)
-    from_words = bool(words) and length <= MOST_WORDS
-    width = tower.positional_embedding.shape[1]
+    values = normal_tokens(depth, length, tower.positional_embedding.shape[1])
     rest: tuple[int, ...] = ()
-    if from_words:
+    if words and length <= MOST_WORDS:
         ids = encode(words)
         if len(ids) < length:
             raise CasPLError(
                 f"CTX_INIT {words!r} has {len(ids)} tokens, fewer than the {length} to learn; leave it empty"
             )
-        values = normal_tokens(depth, length, width)
         values[0] = word_tokens(tower, words, length)
         rest = tuple(ids[length:])
-    else:
-        values = normal_tokens(depth, length, width)
     return [Segment(name, values), *([Words(rest)] if rest else [])]
 
 
