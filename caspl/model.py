@@ -9,10 +9,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caspl.prompts.segment import Segment
+from caspl.prompts.ensemble import TextEnsemble
+from caspl.prompts.segment import AnySegment
 from caspl.prompts.text import TextCascade
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import CLIP
+
+MOST_TEXTS = 4096  # that depend on the image, in the text tower at a time
 
 
 class Output(NamedTuple):
@@ -41,7 +44,9 @@ class PromptedCLIP(nn.Module):
         classnames: classes of the logits.
     """
 
-    def __init__(self, clip: CLIP, text: TextCascade, vision: VisionCascade, classnames: Sequence[str]) -> None:
+    def __init__(
+        self, clip: CLIP, text: TextCascade | TextEnsemble, vision: VisionCascade, classnames: Sequence[str]
+    ) -> None:
         super().__init__()
         self.clip = clip.freeze()
         self.text = text
@@ -78,7 +83,7 @@ class PromptedCLIP(nn.Module):
         keep = not (self.training or torch.is_grad_enabled() or self.text.conditional)
         if keep and self._kept_text is not None:
             return self._kept_text
-        features = F.normalize(self.text(self.clip.text, condition).float(), dim=-1)
+        features = F.normalize(self._text_features(condition).float(), dim=-1)
         self._kept_text = features if keep else None
         return features
 
@@ -87,7 +92,15 @@ class PromptedCLIP(nn.Module):
         text = self.encode_text(image if self.text.conditional else None)
         return Output(class_logits(self.scale, image, text), image, text)
 
-    def segments(self) -> dict[str, Segment]:
+    def _text_features(self, condition: Tensor | None) -> Tensor:
+        """Features of the classes; image by image where they depend on it, a bounded number of texts at a time."""
+        if condition is None:
+            return self.text(self.clip.text)
+        classes = len(self.text.classnames)
+        parts = [self.text(self.clip.text, some) for some in condition.split(max(1, MOST_TEXTS // classes))]
+        return torch.cat([part.view(-1, classes, part.shape[-1]) for part in parts])
+
+    def segments(self) -> dict[str, AnySegment]:
         """``tower.name`` -> segment, for both towers."""
         found = {}
         for tower, cascade in (("text", self.text), ("vision", self.vision)):

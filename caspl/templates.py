@@ -86,6 +86,17 @@ itap of the {}""".splitlines()
     ),
 )
 
+# CLIP's own selection of seven of its eighty ImageNet templates.
+SELECTED = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+
 
 def template_for(dataset: str) -> str:
     """The template of a data set by its ``DATASET.NAME``; the plain one where none is published."""

@@ -15,12 +15,25 @@ class Case:
     options: dict[str, Any] = field(default_factory=dict)
 
 
+META_NET = {f"text.adapting.meta_net.linear{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}
+
+
+def projections(*deep: str) -> set[str]:
+    """Tensors of the linear maps from text to vision; ``deep`` are those of later layers."""
+    return {f"vision.adapting.{name}.{kind}" for name in ("first", *deep) for kind in ("weight", "bias")}
+
+
 TEXT, VISION = "text.adapting.values", "vision.adapting.values"
 DEEP = {"N_CTX_VISION": 2, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 2}
 
 CASES = (
     Case("ZeroshotCLIP", frozenset()),
+    Case("ZeroshotCLIP2", frozenset()),
     Case("CoOp", frozenset({TEXT}), {"N_CTX": 4}),
+    Case("CoCoOp", frozenset({TEXT} | META_NET), {"N_CTX": 3}),
+    Case("VPT", frozenset({VISION}), {"N_CTX_VISION": 2, "PROMPT_DEPTH_VISION": 2}),
     Case("IVLP", frozenset({TEXT, VISION}), DEEP),
+    Case("MaPLe", frozenset({TEXT} | projections("deep.0.0")), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
     Case("PromptSRC", frozenset({TEXT, VISION}), DEEP | {"GPA_MEAN": 1}),
+    Case("MPL", frozenset({TEXT} | projections("deep.0.0", "deep.1.0")), {"N_CTX": 1, "N_RM_OP": 2, "PROMPT_DEPTH": 2}),
 )

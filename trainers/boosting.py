@@ -12,7 +12,6 @@ from caspl.errors import CasPLError
 from caspl.losses.distillation import REDUCTIONS
 from caspl.prompts import BoostingFile, Prompts, Segment, read_boosting
 from caspl.prompts.find import boosting_path, find_boosting
-from caspl.prompts.text import Piece
 from caspl.templates import checked, template_for
 from caspl.towers import CLIP
 from trainers.checkpoint import ABOUT, read_state, require_student
@@ -112,8 +111,7 @@ def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str) -> Prompts:
         file = _read(cfg, clip, student_hash)
         text, vision = file.text, file.vision
     trainable = cfg.TRAINER.CASPL.TRAINABLE
-    before: list[Piece] = [*_segment(text, trainable)]
-    return Prompts(before=before, vision=_segment(vision, trainable))
+    return Prompts(before=_segment(text, trainable), vision=_segment(vision, trainable))
 
 
 def teacher_template(cfg: CfgNode) -> str:

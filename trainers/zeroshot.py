@@ -1,9 +1,9 @@
-"""Zero-shot CLIP (arXiv 2103.00020): one template, nothing learned. ``CasPL_ZeroshotCLIP`` is boosting alone."""
+"""Zero-shot CLIP (arXiv 2103.00020): nothing learned. ``CasPL_ZeroshotCLIP`` is boosting alone."""
 
 from __future__ import annotations
 
 from caspl.prompts import Prompts
-from caspl.templates import checked, template_for
+from caspl.templates import SELECTED, checked, template_for
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
 from trainers.registry import register
@@ -11,10 +11,23 @@ from trainers.registry import register
 
 @register
 class ZeroshotCLIP(PromptTrainer):
-    """Class names in the data set's template."""
+    """Class names in the data set's template; beside boosting tokens they stand alone, as in phase 1."""
 
     section = "ZSCLIP"
     defaults = {"TEMPLATE": "", "PREC": "fp32"}  # empty template: the data set's own
 
     def prompts(self, clip: CLIP) -> Prompts:
-        return Prompts(template=checked(self.options.TEMPLATE or template_for(self.cfg.DATASET.NAME)))
+        return Prompts() if self.boosted else Prompts(templates=(self.template(),))
+
+    def template(self) -> str:
+        """As configured, else the data set's."""
+        return checked(self.options.TEMPLATE or template_for(self.cfg.DATASET.NAME))
+
+
+@register
+class ZeroshotCLIP2(ZeroshotCLIP):
+    """Mean of the features in seven selected ImageNet templates and, but for ImageNet, the data set's own."""
+
+    def prompts(self, clip: CLIP) -> Prompts:
+        own = () if self.cfg.DATASET.NAME == "ImageNet" else (self.template(),)
+        return Prompts(templates=(*SELECTED, *own))

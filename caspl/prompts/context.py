@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
 
 from caspl.errors import CasPLError
+from caspl.prompts.coupling import Coupled
 from caspl.prompts.initial import normal_tokens, word_tokens
+from caspl.prompts.prompts import Prompts
 from caspl.prompts.segment import Segment
-from caspl.prompts.text import Part, Piece, TextCascade, Words
-from caspl.prompts.vision import VisionCascade
+from caspl.prompts.text import Part, Piece, Words
 from caspl.towers import CLIP
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode
@@ -17,36 +20,13 @@ POSITIONS = ("end", "middle", "front")
 MOST_WORDS = 4  # IVLP and its heirs start from words only up to this length
 
 
-@dataclass(frozen=True)
-class Prompts:
-    """What a method puts around the class name and after the patches.
-
-    Args:
-        before, after: text pieces in front of and behind the class name.
-        vision: segments of the image tower.
-        template: what is tokenised for a class; anything but ``{}.`` is for methods without text tokens.
-    """
-
-    before: list[Piece] = field(default_factory=list)
-    after: list[Piece] = field(default_factory=list)
-    vision: list[Segment] = field(default_factory=list)
-    template: str = "{}."
-
-    def cascade(self, boosting: Prompts | None = None) -> tuple[TextCascade, VisionCascade]:
-        """Both towers' cascades, with the boosting segments in CasPL's places.
-
-        In text, boosting stands directly before the class name: after all adapting tokens of the front, so that
-        every other order of the method is kept. In vision it stands directly after the patches. A template
-        belongs to CLIP without tokens; beside boosting tokens the class name stands alone, as in phase 1.
-        """
-        if boosting is None:
-            return TextCascade(self.before, self.after, self.template), VisionCascade(self.vision)
-        text = TextCascade([*self.before, *boosting.before], self.after)
-        return text, VisionCascade([*boosting.vision, *self.vision])
-
-
 def coop_context(
-    tower: TextTower, length: int, words: str, classes: int | None, position: str, name: str = "adapting"
+    tower: TextTower,
+    length: int,
+    words: str,
+    classes: int | None = None,
+    position: str = "end",
+    segment_type: Callable[[str, Tensor], Segment] = Segment,
 ) -> Prompts:
     """CoOp's context (arXiv 2109.01134): one layer of tokens at the end, in the middle or in front.
 
@@ -57,6 +37,7 @@ def coop_context(
         classes: number of classes for a class-specific context, else None.
         position: where the context stands: before the class name (``end``: the name is at the end), half and half
             (``middle``), or behind it (``front``).
+        segment_type: makes the segment of a name and its first values.
     """
     if position not in POSITIONS:
         raise CasPLError(f"unknown class token position {position!r}: choose one of {', '.join(POSITIONS)}")
@@ -64,7 +45,7 @@ def coop_context(
     if words:
         length, ids = len(words.split(" ")), encode(words)
         values = word_tokens(tower, words, length).unsqueeze(0)
-        rest = [Words(tuple(ids[length:]))] if len(ids) > length else []
+        rest = _fixed(tuple(ids[length:]))
         if rest and position != "end":
             raise CasPLError(f"CTX_INIT {words!r} has words of several tokens, which only position end can keep")
     else:
@@ -72,7 +53,7 @@ def coop_context(
             raise CasPLError(f"a context needs at least one token, not {length} (N_CTX)")
         shape = (length,) if classes is None else (classes, length)
         values = normal_tokens(1, *shape, tower.positional_embedding.shape[1])
-    segment = Segment(name, values)
+    segment = segment_type("adapting", values)
     half = segment.length // 2
     if position == "end":
         return Prompts(before=[segment, *rest])
@@ -87,8 +68,7 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
 
     With length 2 and "a photo of a", "a photo" is learned and "of a" stands fixed behind it.
     """
-    depth = _depth(length, depth, len(tower.transformer))
-    if not depth:
+    if not _any(length, depth):
         return []
     words = _words(words)
     values = normal_tokens(depth, length, tower.positional_embedding.shape[1])
@@ -101,15 +81,23 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
             )
         values[0] = word_tokens(tower, words, length)
         rest = tuple(ids[length:])
-    return [Segment(name, values), *([Words(rest)] if rest else [])]
+    return [Segment(name, values), *_fixed(rest)]
+
+
+def placeholder_context(tower: TextTower, length: int, depth: int, words: str, name: str) -> list[Piece]:
+    """MPL's text tokens (arXiv 2502.14125): layer 0 starts from placeholders, and all words stay fixed behind it."""
+    if not _any(length, depth):
+        return []
+    values = normal_tokens(depth, length, tower.positional_embedding.shape[1])
+    values[0] = word_tokens(tower, "X " * length, length)
+    return [Segment(name, values), *_fixed(tuple(encode(_words(words))))]
 
 
 def vision_tokens(clip: CLIP, length: int, depth: int, name: str) -> list[Segment]:
     """Deep tokens of the image tower (VPT, arXiv 2203.12119)."""
-    depth = _depth(length, depth, clip.sizes.vision_layers)
-    if not depth:
+    if not _any(length, depth):
         return []
-    return [Segment(name, normal_tokens(depth, length, clip.sizes.vision_width))]
+    return [Segment(name, normal_tokens(min(depth, clip.sizes.vision_layers), length, clip.sizes.vision_width))]
 
 
 def both_towers(
@@ -121,14 +109,35 @@ def both_towers(
         text, vision: (length, depth) of each tower.
         words: see :func:`text_context`.
     """
-    return Prompts(before=text_context(clip.text, *text, words, name), vision=vision_tokens(clip, *vision, name))
+    length, depth = text
+    before = text_context(clip.text, length, min(depth, clip.sizes.text_layers), words, name)
+    return Prompts(before, vision=vision_tokens(clip, *vision, name))
 
 
-def _depth(length: int, depth: int, layers: int) -> int:
-    """Depth within a tower of so many layers; 0 where there is nothing to prompt."""
+def coupled_context(clip: CLIP, before: Sequence[Piece], add: int = 1, remove: int | None = None) -> Prompts:
+    """Text pieces of which the image tower sees the first segment too, through linear maps (MaPLe, MPL).
+
+    Args:
+        before: what stands before the class name; a segment comes first.
+        add, remove: see :class:`Coupled`.
+    """
+    source = before[0] if before else None
+    if not isinstance(source, Segment):
+        raise CasPLError("coupled prompts need at least one token in one layer (N_CTX, PROMPT_DEPTH)")
+    vision = Coupled(source.name, source, clip.sizes.vision_width, clip.sizes.vision_layers, add, remove)
+    return Prompts(before, vision=[vision])
+
+
+def _any(length: int, depth: int) -> bool:
+    """Whether there are any tokens."""
     if length < 0 or depth < 0:
         raise CasPLError(f"a prompt cannot have {length} tokens in {depth} layers (N_CTX, PROMPT_DEPTH)")
-    return min(depth, layers) if length else 0
+    return bool(length and depth)
+
+
+def _fixed(ids: tuple[int, ...]) -> list[Words]:
+    """The words that stay, if there are any."""
+    return [Words(ids)] if ids else []
 
 
 def _words(text: str) -> str:

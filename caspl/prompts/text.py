@@ -17,7 +17,6 @@ from torch import Tensor, nn
 from caspl.errors import CasPLError
 from caspl.prompts.segment import Segment
 from caspl.prompts.spans import expand_tokens, overwrite
-from caspl.towers.clip import common_prefix
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode, tokenize
 
@@ -48,7 +47,7 @@ class TextCascade(nn.Module):
         before: what stands between the start token and the class name, in order.
         after: what stands between the class name and the full stop; segments there have depth 1, for their
             position differs from class to class.
-        template: what is tokenised for a class. ``after`` stands directly behind the name in it.
+        tail: what follows the name and ``after``; it is tokenised together with the name.
     """
 
     sos_ids: Tensor
@@ -56,11 +55,11 @@ class TextCascade(nn.Module):
     name_end: Tensor  # (classes,)
     slots: Tensor  # (classes, tokens of ``after``)
 
-    def __init__(self, before: Sequence[Piece] = (), after: Sequence[Piece] = (), template: str = "{}.") -> None:
+    def __init__(self, before: Sequence[Piece] = (), after: Sequence[Piece] = (), tail: str = ".") -> None:
         super().__init__()
         self.before = list(before)
         self.after = list(after)
-        self.template = template
+        self.tail = tail
         segments = [_segment_of(piece) for piece in (*self.before, *self.after)]
         self.segments = nn.ModuleDict({s.name: s for s in segments if s is not None})
         for piece in self.after:
@@ -72,7 +71,7 @@ class TextCascade(nn.Module):
     @property
     def conditional(self) -> bool:
         """Whether the tokens depend on the image."""
-        return any(getattr(segment, "conditional", False) for segment in self.segments.values())
+        return any(segment.conditional for segment in self.segments.values())
 
     def set_classes(self, classnames: Sequence[str], tower: TextTower) -> None:
         """Tokenise the class names (underscores are read as spaces) and lay out the positions.
@@ -102,7 +101,6 @@ class TextCascade(nn.Module):
         self._place("name_ids", torch.tensor([row + [0] * (length - len(row)) for row in rows]), device)
         self._place("name_end", torch.tensor([len(row) - 1 for row in rows]), device)
         self._place("slots", torch.tensor(slots, dtype=torch.long), device)
-        self.common = 0 if self.after else common_prefix(self.name_ids)
 
     def forward(self, tower: TextTower, condition: Tensor | None = None) -> Tensor:
         """Text features of the classes, not normalised.
@@ -125,9 +123,6 @@ class TextCascade(nn.Module):
             return overwrite(x, x_spans), overwrite(y, y_spans)
 
         names, end = self._names(tower, condition), self.name_end + head
-        if not own and self.common:  # leading words that all classes share, e.g. of a template
-            shared.append(names[0, : self.common])
-            names, end = names[:, self.common :], end - self.common
         sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
         groups = max((len(part) for part in shared if part.dim() == 3), default=1)
         prefix = torch.cat([expand_tokens(part, groups) for part in shared], dim=1)
@@ -141,9 +136,9 @@ class TextCascade(nn.Module):
     def _row(self, name: str, eos: int) -> tuple[list[int], list[int]]:
         """Ids of one class's own words with zeros where tokens of ``after`` go, and the places of those zeros.
 
-        The name is tokenised together with the full stop: a name that ends in punctuation fuses with it.
+        The name is tokenised together with the tail: a name that ends in punctuation fuses with the full stop.
         """
-        whole, bare = encode(self.template.format(name)), len(encode(self.template.split("{}")[0] + name))
+        whole, bare = encode(name + self.tail), len(encode(name))
         row = whole[:bare]
         inserted: list[int] = []
         for piece in self.after:

@@ -1,7 +1,8 @@
 """The cascade of the image tower: ``[CLS][patches][segment 1][segment 2]...``.
 
 First-layer tokens are appended after the positional embedding (they get none) and pass ``ln_pre``; deeper ones
-replace the outputs in their place and pass nothing (VPT, IVLP). CasPL's order is boosting, then adapting.
+take the place of outputs, or follow them, and pass nothing (VPT, IVLP, MPL). CasPL's order is boosting, then
+adapting.
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from caspl.prompts.segment import Segment
-from caspl.prompts.spans import expand_tokens, overwrite
+from caspl.errors import CasPLError
+from caspl.prompts.segment import AnySegment
+from caspl.prompts.spans import expand_tokens
 
 
 class VisionCascade(nn.Module):
@@ -22,23 +24,39 @@ class VisionCascade(nn.Module):
         segments: in the order in which they stand after the patches.
     """
 
-    def __init__(self, segments: Sequence[Segment] = ()) -> None:
+    def __init__(self, segments: Sequence[AnySegment] = ()) -> None:
         super().__init__()
         self.segments = nn.ModuleDict({segment.name: segment for segment in segments})
 
     def refresh(self, layer: int, x: Tensor) -> Tensor:
-        """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it."""
-        segments: list[Segment] = list(self.segments.values())  # type: ignore[arg-type]
-        if layer == 0:
-            fresh = [expand_tokens(segment.tokens(0), len(x)).to(x.dtype) for segment in segments]
-            return torch.cat([x, *fresh], dim=1)
-        spans, start = [], x.shape[1] - sum(segment.length for segment in segments)
-        for segment in segments:
+        """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it.
+
+        A segment that removes more than it has takes the rest from the patches, the last ones first.
+        """
+        segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
+        if not any(layer < segment.depth for segment in segments):
+            return x
+        lengths = [segment.length_at(layer - 1) if layer else 0 for segment in segments]
+        patches, *own = x.split([x.shape[1] - sum(lengths), *lengths], dim=1)
+        parts = []
+        for segment, tokens in zip(segments, own, strict=True):
             if layer < segment.depth:
-                spans.append((start, segment.tokens(layer)))
-            start += segment.length
-        return overwrite(x, spans)
+                kept = tokens.shape[1] - (segment.removed(layer) if layer else 0)
+                if kept < 0:
+                    patches = _shortened(patches, -kept, segment.name)
+                fresh = expand_tokens(segment.tokens(layer), len(x)).to(x.dtype)
+                parts += [tokens[:, : max(kept, 0)], fresh]
+            else:
+                parts.append(tokens)
+        return torch.cat([patches, *parts], dim=1)
 
     def only(self, names: Sequence[str]) -> VisionCascade:
         """The same segments (shared, not copied), cut to those named."""
         return VisionCascade([s for name, s in self.segments.items() if name in names])  # type: ignore[misc]
+
+
+def _shortened(patches: Tensor, count: int, name: str) -> Tensor:
+    """Without the last ``count`` patches; CLS, which is row 0, is no patch."""
+    if count >= patches.shape[1]:
+        raise CasPLError(f"the segment {name!r} removes {count} patches, but the image has {patches.shape[1] - 1}")
+    return patches[:, :-count]

@@ -52,6 +52,11 @@ class Sizes:
         """Patches along a side."""
         return self.resolution // self.patch
 
+    @property
+    def most_layers(self) -> int:
+        """Layers of the deeper tower."""
+        return max(self.vision_layers, self.text_layers)
+
     def as_dict(self) -> dict[str, int]:
         return asdict(self)
 

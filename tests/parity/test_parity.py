@@ -39,23 +39,45 @@ def recipe_clips() -> Iterator[None]:
         del SHIPPED[name]
 
 
-def place_of(published: str) -> tuple[str, str, int]:
-    """A published tensor's name -> our (tower, segment, layer)."""
+def token_place(published: str) -> tuple[str, str, int]:
+    """A published token tensor's name -> our (tower, segment, layer)."""
     segment = "boosting" if "FIRST" in published or "teacher" in published else "adapting"
     tower = "vision" if published.startswith("image_encoder") else "text"
     block = re.search(r"resblocks\.(\d+)\.", published)
-    return tower, segment, int(block.group(1)) if block else 0
+    deep = re.search(r"compound_prompts_text\.(\d+)", published)
+    layer = int(block.group(1)) if block else int(deep.group(1)) + 1 if deep else 0
+    return tower, segment, layer
+
+
+# Weights of the published couplings -> ours; the published names of deep projections count from 0.
+WEIGHTS = (
+    (r"prompt_learner\.meta_net\.(.*)", r"text.adapting.meta_net.\1"),
+    (r"prompt_learner\.proj\.(.*)", r"vision.adapting.first.\1"),
+    (r"prompt_learner\.compound_prompt_projections\.(\d+)\.(.*)", r"vision.adapting.deep.0.\1.\2"),
+    (r"prompt_learner\.txt2img_proj\.(\d+)\.(\d+)\.(.*)", r"vision.adapting.deep.\1.\2.\3"),
+)
+
+
+def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Where a published learnable tensor stands in our state, by their name."""
+    for pattern, name in WEIGHTS:
+        match = re.fullmatch(pattern, published)
+        if match:
+            return ours[match.expand(name)]
+    tower, segment, layer = token_place(published)
+    return ours[f"{tower}.{segment}.values"][layer]
 
 
 def draw(published: str, shape: list[int], seed: int) -> torch.Tensor:
-    return torch.from_numpy(recipe.draw(f"prompt/{published}", tuple(shape), 0.02, seed))
+    std = shape[-1] ** -0.5 if "proj" in published and len(shape) == 2 else 0.02
+    return torch.from_numpy(recipe.draw(f"prompt/{published}", tuple(shape), std, seed))
 
 
 def write_frozen(case: dict[str, Any], folder: Path) -> str:
     """The case's frozen boosting tokens as a boosting file of ours."""
     layers: dict[str, dict[int, torch.Tensor]] = {"text": {}, "vision": {}}
     for name, shape in case["frozen"].items():
-        tower, _, layer = place_of(name)
+        tower, _, layer = token_place(name)
         layers[tower][layer] = draw(name, shape, case["seed"])
     tokens = [torch.stack([found[i] for i in range(len(found))]) for found in layers.values()]
     student = weights_hash(CLIP.from_state_dict(clip_weights(case["seed"])))
@@ -82,10 +104,9 @@ def build(case: dict[str, Any], folder: Path) -> Any:
     if case.get("frozen"):
         settings["TRAINER__CASPL__BOOSTING"] = write_frozen(case, folder)
     built = make_trainer(make_cfg(trainer, "recipe-0", recipe.RESOLUTION, **settings), case["classnames"])
-    segments = built.model.segments()
+    learned = {name: parameter.data for name, parameter in built.segments.learned().items()}
     for name, shape in case["learnable"].items():
-        tower, segment, layer = place_of(name)
-        segments[f"{tower}.{segment}"].values.data[layer] = draw(name, shape, case["seed"])
+        target(name, learned).copy_(draw(name, shape, case["seed"]))
     covered = sum(int(np.prod(shape)) for shape in case["learnable"].values())
     assert covered == sum(p.numel() for p in built.model.parameters() if p.requires_grad)
     return built

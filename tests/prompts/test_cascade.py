@@ -12,7 +12,17 @@ from torch import Tensor
 
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
-from caspl.prompts import Prompts, Segment, TextCascade, VisionCascade, Words, coop_context, normal_tokens, text_context
+from caspl.prompts import (
+    ImageConditioned,
+    Prompts,
+    Segment,
+    TextCascade,
+    VisionCascade,
+    Words,
+    coop_context,
+    normal_tokens,
+    text_context,
+)
 from caspl.towers import tokenize
 from caspl.towers.tokenizer import encode
 from tests.tiny_clip import SIZES, tiny_clip, tiny_state_dict
@@ -126,19 +136,9 @@ def test_coop_with_boosting_in_every_position(position: str, csc: bool, length: 
     torch.testing.assert_close(ours, theirs, rtol=0, atol=2e-5)
 
 
-class Shifted(Segment):
-    """Tokens that depend on the image, as CoCoOp's do."""
-
-    conditional = True
-
-    def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
-        assert condition is not None
-        return self.values[layer] + condition.mean(dim=1).view(-1, 1, 1)
-
-
 def test_a_prefix_per_image_equals_one_pass_per_image() -> None:
     shifted, boosting = (
-        Shifted("adapting", normal_tokens(1, 4, SIZES.text_width)),
+        ImageConditioned("adapting", normal_tokens(1, 4, SIZES.text_width), SIZES.embed_dim),
         segment("boosting", 2, 3, SIZES.text_width),
     )
     model = PromptedCLIP(tiny_clip(), TextCascade([shifted, boosting]), VisionCascade(), NAMES)
@@ -152,11 +152,10 @@ def test_a_prefix_per_image_equals_one_pass_per_image() -> None:
 
 def test_template_words_are_plain_clip() -> None:
     names = ["cat", "annual crop land"]
-    cascade = TextCascade(template="a photo of a {}, a type of pet.")
+    cascade, _ = Prompts(templates=("a photo of a {}, a type of pet.",)).cascade()
     cascade.set_classes(names, CLIP_.text)
     expected = CLIP_.encode_text(tokenize([f"a photo of a {name}, a type of pet." for name in names]))
     torch.testing.assert_close(cascade(CLIP_.text), expected, rtol=0, atol=1e-5)
-    assert cascade.common == 4  # "a photo of a" is computed once
 
 
 def test_words_that_are_not_learned_stay() -> None:

@@ -1,0 +1,98 @@
+"""Tokens made from something else: from the image (CoCoOp), or from the tokens of the other tower (MaPLe, MPL)."""
+
+from __future__ import annotations
+
+import copy
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from caspl.errors import CasPLError
+from caspl.prompts.segment import AnySegment, Segment
+
+
+class ImageConditioned(Segment):
+    """Tokens that a small net shifts, all alike, by what the image shows (CoCoOp, arXiv 2203.05557, section 3.2).
+
+    Args:
+        name, tokens: see :class:`Segment`.
+        embed_dim: width of the image features.
+        reduction: the net's hidden layer is ``embed_dim // reduction`` wide.
+    """
+
+    conditional = True
+
+    def __init__(self, name: str, tokens: Tensor, embed_dim: int, reduction: int = 16) -> None:
+        super().__init__(name, tokens)
+        hidden = max(1, embed_dim // reduction)
+        layers = {"linear1": nn.Linear(embed_dim, hidden), "relu": nn.ReLU(), "linear2": nn.Linear(hidden, self.width)}
+        self.meta_net = nn.Sequential(OrderedDict(layers))
+
+    def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
+        if condition is None:
+            raise ValueError(f"segment {self.name!r} depends on the image: it needs its features")
+        return self.values[layer] + self.meta_net(condition).unsqueeze(1)
+
+
+class Coupled(AnySegment):
+    """Linear images of another segment's tokens, with MPL's three operations: remove, carry, add.
+
+    Layer 0 has the image of the source's first tokens. Before each later layer of its depth the newest
+    ``remove`` tokens are dropped, the others carried, and ``add`` images of that layer's source tokens appended. With
+    one image and all tokens removed this is MaPLe (arXiv 2210.03117, section 3.2); MPL (arXiv 2502.14125) lets the
+    number grow by ``add * length - remove`` a layer. Gradients flow into the source.
+
+    Args:
+        name: see :class:`AnySegment`.
+        source: the segment that is projected; it stays where it is and is not saved with this one.
+        width: width of the tokens made.
+        layers: layers of the tower that gets them.
+        add: images of the source's tokens that a layer adds, one after the other.
+        remove: tokens dropped, counted in tokens, not in images; None drops as many as layer 0 has. What exceeds the
+            segment's own tokens is taken from the end of the patches, never from another segment.
+
+    Raises:
+        CasPLError: if a layer would drop more than the layer before added, or for a negative number.
+    """
+
+    def __init__(
+        self, name: str, source: Segment, width: int, layers: int, add: int = 1, remove: int | None = None
+    ) -> None:
+        super().__init__(name)
+        self._source = (source,)  # in a tuple, so that it is not registered twice
+        self._depth = min(source.depth, layers)
+        self.add, self.remove = add, source.length if remove is None else remove
+        if add < 1 or not 0 <= self.remove <= add * source.length:
+            raise CasPLError(
+                f"a layer adds {add} x {source.length} tokens and removes {self.remove}: add at least one, and remove "
+                "no more than are added (N_ADD_OP, N_RM_OP, N_CTX)"
+            )
+        self.first = nn.Linear(source.width, width)
+        same = nn.Linear(source.width, width)  # one draw for all: the published methods start from equal projections
+        self.deep = nn.ModuleList(
+            nn.ModuleList(copy.deepcopy(same) for _ in range(self._depth - 1)) for _ in range(add)
+        )
+
+    @property
+    def depth(self) -> int:
+        return self._depth
+
+    @property
+    def length(self) -> int:
+        return self._source[0].length
+
+    def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
+        source = self._source[0].tokens(layer, condition)
+        if layer == 0:
+            return self.first(source)
+        return torch.cat([images[layer - 1](source) for images in self.deep])  # type: ignore[index]
+
+    def removed(self, layer: int) -> int:
+        return self.remove
+
+    def length_at(self, layer: int) -> int:
+        length = self.length
+        for _ in range(min(layer, self.depth - 1)):
+            length = max(length - self.remove, 0) + self.add * self.length
+        return length

@@ -1,0 +1,146 @@
+"""What trainers refuse, and what the settings of the cascade mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from caspl.errors import CasPLError
+from caspl.precision import Precision
+from tests.cases import CASES
+from tests.conftest import boosting_file
+from tests.tiny_clip import SIZES
+from tests.trainers.building import batch, build
+
+CASE = {case.trainer: case for case in CASES}
+
+
+def test_another_methods_checkpoint_is_refused(clips: dict[str, str], tmp_path: Path) -> None:
+    coop, ivlp, promptsrc = CASE["CoOp"], CASE["IVLP"], CASE["PromptSRC"]
+    trainer = build(promptsrc, False, clips, tmp_path)
+    trainer.save_model(0, str(tmp_path / "run"))
+    with pytest.raises(CasPLError, match="no checkpoint at"):
+        build(coop, False, clips, tmp_path).load_model(str(tmp_path / "run"))
+    with pytest.raises(CasPLError, match=r"no checkpoint of CasPL_IVLP.*text\.boosting"):
+        build(ivlp, True, clips, tmp_path).load_model(str(tmp_path / "run"))
+    longer = build(ivlp, False, clips, tmp_path, TRAINER__IVLP__N_CTX_TEXT=5)
+    with pytest.raises(CasPLError, match=r"text\.adapting\.values of shape \(2, 4, 128\)"):
+        longer.load_model(str(tmp_path / "run"), epoch=1)
+
+
+def test_boosting_depth_and_length_come_from_the_file(clips: dict[str, str], tmp_path: Path) -> None:
+    """Whatever the config of the adapting phase says: depths of the two phases are independent."""
+    more = {"TRAINER__CASPL__N_CTX_TEXT": 9, "TRAINER__IVLP__PROMPT_DEPTH_TEXT": 1}
+    segments = build(CASE["IVLP"], True, clips, tmp_path, **more).model.segments()
+    assert segments["text.boosting"].values.shape == (3, 3, SIZES.text_width)
+    assert segments["vision.boosting"].values.shape == (3, 2, SIZES.vision_width)
+    assert segments["text.adapting"].depth == 1
+
+
+def test_boosting_can_train_on(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(CASE["IVLP"], True, clips, tmp_path, TRAINER__CASPL__TRAINABLE=True)
+    before = trainer.model.segments()["vision.boosting"].values.clone()
+    trainer.forward_backward(batch())
+    assert not torch.equal(trainer.model.segments()["vision.boosting"].values, before)
+
+
+def test_the_reference_of_promptsrc_can_be_boosted(clips: dict[str, str], tmp_path: Path) -> None:
+    plain = build(CASE["PromptSRC"], True, clips, tmp_path)
+    boosted = build(CASE["PromptSRC"], True, clips, tmp_path, TRAINER__CASPL__REFERENCE="boosted")
+    alone = build(CASE["ZeroshotCLIP"], True, clips, tmp_path)  # boosting alone
+    images = batch()["img"]
+    with torch.no_grad():
+        torch.testing.assert_close(boosted.reference.encode_image(images), alone.model.encode_image(images))
+        torch.testing.assert_close(boosted.reference.text, alone.model.encode_text())
+    assert (plain.reference.text - boosted.reference.text).abs().max() > 1e-3
+
+
+def test_a_boosting_file_of_another_student(clips: dict[str, str], tmp_path: Path) -> None:
+    file = boosting_file(tmp_path / "other.safetensors", student="other")
+    with pytest.raises(CasPLError, match="was made for the student other"):
+        build(CASE["CoOp"], True, clips, tmp_path, TRAINER__CASPL__BOOSTING=str(file))
+
+
+def test_no_boosting_file(clips: dict[str, str], tmp_path: Path) -> None:
+    more = {"TRAINER__CASPL__BOOSTING": "", "TRAINER__CASPL__BOOSTING_DIR": str(tmp_path)}
+    with pytest.raises(CasPLError, match=r"no boosting file for EuroSAT.*--trainer CasPL"):
+        build(CASE["CoOp"], True, clips, tmp_path, **more)
+
+
+def test_wrong_precision_and_wrong_image_size(clips: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(CasPLError, match="unknown precision 'fp8'"):
+        build(CASE["CoOp"], False, clips, tmp_path, "fp8")
+    with pytest.raises(CasPLError, match=r"takes images of 32 pixels, but INPUT\.SIZE is \(224, 224\)"):
+        build(CASE["CoOp"], False, clips, tmp_path, INPUT__SIZE=(224, 224))
+
+
+def test_another_students_tokens_are_refused(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(CASE["CoOp"], False, clips, tmp_path)
+    trainer.save_model(0, str(tmp_path / "run"))
+    other = build(CASE["CoOp"], False, clips | {"student": clips["other"]}, tmp_path)
+    with pytest.raises(CasPLError, match="learned for the student"):
+        other.load_model(str(tmp_path / "run"))
+
+
+@pytest.mark.parametrize(
+    ("row", "settings", "sentence"),
+    [
+        ("CoOp", {"TRAINER__COOP__N_CTX": 0}, "at least one token"),
+        ("CoOp", {"TRAINER__COOP__CLASS_TOKEN_POSITION": "centre"}, "unknown class token position 'centre'"),
+        ("IVLP", {"TRAINER__IVLP__N_CTX_TEXT": -1}, "cannot have -1 tokens"),
+        ("IVLP", {"TRAINER__IVLP__CTX_INIT": "a", "TRAINER__IVLP__N_CTX_TEXT": 3}, "fewer than the 3 to learn"),
+        ("IVLP", {"TRAINER__IVLP__N_CTX_TEXT": 74}, "needs .* positions and the tokens before it 75"),
+        ("PromptSRC", {"TRAINER__PROMPTSRC__GPA_STD": 0}, "standard deviation 0"),
+        ("PromptSRC", {"TRAINER__PROMPTSRC__GPA_MEAN": 1000}, "vanish on all"),
+        ("ZeroshotCLIP", {"TRAINER__ZSCLIP__TEMPLATE": "a photo."}, "must hold {} once"),
+        ("ZeroshotCLIP", {"TRAINER__ZSCLIP__TEMPLATE": "a {} of {name}."}, "must hold {} once"),
+        ("CoOp", {"TRAINER__CASPL__TEACHER_SCALE": "studnt"}, "student or teacher, not 'studnt'"),
+        ("CoOp", {"TRAINER__CASPL__REFERENCE": "boostd"}, "plain or boosted"),
+        ("CoOp", {"TEST__FINAL_MODEL": "foo"}, "last_step or best_val"),
+    ],
+)
+def test_wrong_settings(
+    row: str, settings: dict[str, Any], sentence: str, clips: dict[str, str], tmp_path: Path
+) -> None:
+    with pytest.raises(CasPLError, match=sentence):
+        build(CASE[row], False, clips, tmp_path, **settings)
+
+
+def test_a_skipped_step_leaves_the_tokens(clips: dict[str, str], tmp_path: Path) -> None:
+    """What a loss scaler does when gradients overflow; the schedule goes on all the same."""
+
+    class Skipping:
+        def scale(self, loss: Tensor) -> Tensor:
+            return loss * 1024
+
+        def step(self, optimizer: Any) -> None: ...
+
+        def update(self) -> None: ...
+
+    trainer = build(CASE["CoOp"], False, clips, tmp_path)
+    trainer.scaler = Skipping()
+    before = trainer.segments.learned()["text.adapting.values"].clone()
+    trainer.forward_backward(batch())
+    assert torch.equal(trainer.segments.learned()["text.adapting.values"], before)
+
+
+@pytest.mark.parametrize(
+    ("mode", "device", "weights", "autocast", "scaled"),
+    [
+        ("fp32", "cuda", torch.float32, None, False),
+        ("fp16", "cuda", torch.float16, None, True),
+        ("fp16", "cpu", torch.float32, None, False),
+        ("bf16", "cuda", torch.bfloat16, None, False),
+        ("amp", "cuda", torch.float32, torch.float16, True),
+        ("amp", "cpu", torch.float32, torch.bfloat16, False),
+    ],
+)
+def test_precision_modes(
+    mode: str, device: str, weights: torch.dtype, autocast: torch.dtype | None, scaled: bool
+) -> None:
+    precision = Precision(mode, torch.device(device))
+    assert (precision.weights, precision.autocast, precision.scaled) == (weights, autocast, scaled)

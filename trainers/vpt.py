@@ -1,0 +1,24 @@
+"""VPT (visual prompt tuning, arXiv 2203.12119) on CLIP, as published with MaPLe: tokens of the image tower alone."""
+
+from __future__ import annotations
+
+from caspl.errors import CasPLError
+from caspl.prompts import Prompts, vision_tokens
+from caspl.templates import DEFAULT_TEMPLATE
+from caspl.towers import CLIP
+from trainers.base import PromptTrainer
+from trainers.registry import register
+
+
+@register
+class VPT(PromptTrainer):
+    """The text is fixed, "a photo of a" and the class name; the published trainer does not read CTX_INIT either."""
+
+    section = "VPT"
+    defaults = {"N_CTX_VISION": 2, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH_VISION": 1}
+
+    def prompts(self, clip: CLIP) -> Prompts:
+        tokens = vision_tokens(clip, self.options.N_CTX_VISION, self.options.PROMPT_DEPTH_VISION, "adapting")
+        if not tokens:
+            raise CasPLError("there are no tokens to learn: set TRAINER.VPT.N_CTX_VISION and PROMPT_DEPTH_VISION")
+        return Prompts(vision=tokens, templates=(DEFAULT_TEMPLATE,))
