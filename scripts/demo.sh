@@ -1,13 +1,18 @@
 #!/usr/bin/env bash
-# The main job on the shipped tiny benchmark: zero-shot student and teacher, boosting alone, and two adapting methods
+# The main job on the shipped tiny benchmark: zero-shot student and teacher, boosting alone, and adapting methods
 # without and with boosting. Minutes on two cores; nothing is downloaded.
 #
-#   make demo                                 seed 1
-#   SEEDS="1 2 3" bash scripts/demo.sh        the table of docs/results.md; every seed has a phase 1 of its own
+#   make demo                                                 PromptSRC and CoOp, seed 1
+#   SEEDS="1 2 3" METHODS=all bash scripts/demo.sh            the table of docs/results.md
+#   METHODS="MaPLe MPL" OUTPUT=output/mine bash scripts/demo.sh
+#
+# Every seed has a phase 1 of its own. Finished runs are skipped.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export DATA=${DATA:-data} OUTPUT=${OUTPUT:-output/demo}
 SEEDS=${SEEDS:-1}
+METHODS=${METHODS:-PromptSRC CoOp}
+[ "$METHODS" != all ] || METHODS="CoOp CoCoOp VPT IVLP MaPLe PromptSRC MPL"
 
 base2new() {
     echo "== $1, seed $2 ${CFG:+($CFG)}"
@@ -23,8 +28,10 @@ first=${SEEDS%% *}
 base2new ZeroshotCLIP "$first" # nothing is drawn in a zero-shot run
 CFG=tiny_teacher base2new ZeroshotCLIP "$first"
 for seed in $SEEDS; do
-    for trainer in CasPL_ZeroshotCLIP PromptSRC CasPL_PromptSRC CoOp CasPL_CoOp; do
-        base2new "$trainer" "$seed"
+    base2new CasPL_ZeroshotCLIP "$seed"
+    for method in $METHODS; do
+        base2new "$method" "$seed"
+        base2new "CasPL_$method" "$seed"
     done
 done
 echo

@@ -158,6 +158,19 @@ def test_template_words_are_plain_clip() -> None:
     torch.testing.assert_close(cascade(CLIP_.text), expected, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("template", ["a photo of a {}.", "a {} in a video game.", "{}, seen from above."])
+def test_boosting_stands_directly_before_the_name_in_a_template(template: str) -> None:
+    """Fixed words keep their order around it: VPT's, and those of an ensemble."""
+    boosting = segment("boosting", 3, 3, SIZES.text_width)
+    text, _ = Prompts(templates=(template,)).cascade(Prompts(before=[boosting]))
+    text.set_classes(NAMES, CLIP_.text)
+    head, tail = template.split("{}")
+    rows = [[[SOS], encode(head), boosting.values[0], encode(name + tail), [EOS]] for name in NAMES]
+    fresh = {layer: [(1 + len(encode(head)), boosting.values[layer])] for layer in (1, 2)}
+    theirs = plain.text_features(*assemble(rows), STATE, 3, fresh)
+    torch.testing.assert_close(text(CLIP_.text), theirs, rtol=0, atol=2e-5)
+
+
 def test_words_that_are_not_learned_stay() -> None:
     pieces = text_context(CLIP_.text, 2, 3, "a photo of a", "adapting")
     assert isinstance(pieces[0], Segment)
