@@ -1,6 +1,7 @@
 """The text tower with its shared prefix beside the plain computation of 77 positions x classes, in one run.
 
 python benchmarks/text_prefix.py [--classes 100] [--tokens 16] [--repeats 5] [--width 512] [--layers 12]
+python benchmarks/text_prefix.py --images 8       tokens that depend on the image (CoCoOp), a batch of 8
 """
 
 from __future__ import annotations
@@ -11,8 +12,9 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch.nn import functional as F
 
-from caspl.prompts import Segment, TextCascade, normal_tokens
+from caspl.prompts import ImageConditioned, Segment, TextCascade, normal_tokens
 from caspl.towers import CLIP, Sizes, random_state_dict, tokenize
 
 
@@ -28,27 +30,36 @@ def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in (("classes", 100), ("tokens", 16), ("repeats", 5), ("width", 512), ("layers", 12)):
         p.add_argument(f"--{name}", type=int, default=value)
+    p.add_argument("--images", type=int, default=0, help="batch of CoCoOp's image-conditioned tokens")
     args = p.parse_args()
     sizes = Sizes(args.width, 32, 16, 64, 1, args.width, args.layers)
     clip = CLIP.from_state_dict(random_state_dict(sizes)).freeze()
     names = [f"class number {index}" for index in range(args.classes)]
-    segment = Segment("adapting", normal_tokens(1, args.tokens, args.width))
+    tokens = normal_tokens(1, args.tokens, args.width)
+    conditioned = ImageConditioned("adapting", tokens, sizes.embed_dim)
+    segment = conditioned if args.images else Segment("adapting", tokens)
+    condition = F.normalize(torch.randn(args.images, sizes.embed_dim), dim=-1) if args.images else None
     cascade = TextCascade([segment])
     cascade.set_classes(names, clip.text)
     ids = tokenize([" ".join(["x"] * args.tokens) + f" {name}." for name in names])
     embedded, end = clip.text.embed(ids).detach(), ids.argmax(-1)
     pad = torch.zeros_like(end[:1]) + ids.shape[1] - 1
 
-    def plain() -> torch.Tensor:
+    def plain_pass(context: torch.Tensor) -> torch.Tensor:
         """All 77 positions of every class, read at the end tokens: nothing shared, nothing cut."""
-        tokens = segment.values[0].expand(len(names), -1, -1)
-        x = torch.cat([embedded[:, :1], tokens, embedded[:, 1 + args.tokens :]], dim=1)
+        x = torch.cat([embedded[:, :1], context.expand(len(names), -1, -1), embedded[:, 1 + args.tokens :]], dim=1)
         longest = torch.cat([end, pad])  # keeps the tower from cutting at the longest end token
         x = torch.cat([x, x[:1]])
         return clip.text(x[:1, :0], x, longest)[:-1]
 
+    def plain() -> torch.Tensor:
+        """One pass, or as in CoCoOp's published code one for every image."""
+        if condition is None:
+            return plain_pass(segment.values[0])
+        return torch.stack([plain_pass(context) for context in segment.tokens(0, condition)])
+
     def shared() -> torch.Tensor:
-        return cascade(clip.text)
+        return cascade(clip.text, condition)
 
     with torch.no_grad():
         difference = (plain() - shared()).abs().max().item()
@@ -58,8 +69,8 @@ def main() -> None:
         times["shared"].append(seconds(shared, segment.values))
     medians = {name: statistics.median(found) for name, found in times.items()}
     print(
-        f"{args.classes} classes, {args.tokens} tokens, width {args.width}, {args.layers} layers, "
-        f"{torch.get_num_threads()} threads; forward and backward, median of {args.repeats}"
+        f"{args.classes} classes, {args.images or 'no'} images, {args.tokens} tokens, width {args.width}, "
+        f"{args.layers} layers, {torch.get_num_threads()} threads; forward and backward, median of {args.repeats}"
     )
     ratio = medians["plain"] / medians["shared"]
     print(f"plain  {medians['plain']:.3f} s   shared {medians['shared']:.3f} s   ratio {ratio:.1f}")
