@@ -3,7 +3,9 @@ DATA=${DATA:-data}        # folder of the data sets
 OUTPUT=${OUTPUT:-output}  # folder of all runs
 SHOTS=${SHOTS:-16}        # labelled images a class
 CFG=${CFG:-}              # config of the method, without .yaml; empty: the default below
+LABEL=${LABEL:-}          # what folders and records call the run; empty: CFG
 BOOST_CFG=${BOOST_CFG:-}  # config of phase 1, likewise
+BOOST_LABEL=${BOOST_LABEL:-}  # what folders call the run of phase 1; empty: BOOST_CFG
 BOOST_OPTIONS=${BOOST_OPTIONS:-}  # KEY VALUE pairs for phase 1
 BOOST_SEED=${BOOST_SEED:-1}  # run of phase 1 that phase 2 builds on, for every adapting seed
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -25,17 +27,22 @@ fi
 
 # default_cfg TRAINER DATASET: name of the method's base-to-new config.
 default_cfg() {
-    if [ "$2" = tinysat ]; then
-        echo tiny
-        return
-    fi
-    case $1 in
-    CasPL) [ "$2" = imagenet ] && echo vit_b16_c2_ep20_batch128_8+8ctx || echo vit_b16_c2_ep20_batch4_8+8ctx ;;
-    *ZeroshotCLIP) echo vit_b16 ;;
-    CoOp) [ "$2" = imagenet ] && echo vit_b16_ep50_ctxv1 || echo vit_b16_ctxv1 ;;
-    CasPL_CoOp) echo vit_b16_ep50_8ctx ;;
-    IVLP | CasPL_IVLP | PromptSRC) echo vit_b16_c2_ep20_batch4_4+4ctx ;;
-    CasPL_PromptSRC) echo vit_b16_c2_ep20_batch4_8+8ctx ;;
+    case $1/$2 in
+    */tinysat) echo tiny ;;
+    CasPL/imagenet) echo vit_b16_c2_ep20_batch128_lr0025_8+8ctx_l12 ;;
+    CasPL/*) echo vit_b16_c2_ep20_batch4_8+8ctx_l12 ;;
+    ZeroshotCLIP/* | CasPL_ZeroshotCLIP/* | ZeroshotCLIP2/* | CasPL_ZeroshotCLIP2/*) echo vit_b16 ;;
+    CoOp/imagenet) echo vit_b16_ep50_ctxv1 ;;
+    CoOp/*) echo vit_b16_ctxv1 ;;
+    CasPL_CoOp/*) echo vit_b16_ep50 ;;
+    CoCoOp/*) echo vit_b16_c4_ep10_batch1_ctxv1 ;;
+    CasPL_CoCoOp/*) echo vit_b16_c8_ep10_batch1 ;;
+    VPT/* | CasPL_VPT/*) echo vit_b16_c2_ep5_batch4_4 ;;
+    IVLP/* | CasPL_IVLP/* | PromptSRC/*) echo vit_b16_c2_ep20_batch4_4+4ctx ;;
+    CasPL_PromptSRC/*) echo vit_b16_c2_ep20_batch4_8+8ctx_l12 ;;
+    MaPLe/*) echo vit_b16_c2_ep5_batch4_2ctx ;;
+    CasPL_MaPLe/*) echo vit_b16_c8_ep5_batch4_8ctx_l12 ;;
+    MPL/* | CasPL_MPL/*) echo vit_b4_c1_add2_rm1 ;;
     *) fail "no default config for $1: set CFG to a file name in configs/trainers/${1#CasPL_}, without .yaml" ;;
     esac
 }
@@ -75,17 +82,18 @@ run_once() {
 # boost SEED: phase 1 on $DATASET, unless that run is finished and its file is there. Sets BOOSTING_DIR, where phase 2
 # looks, and PHASE1, what it was made with.
 boost() {
-    local cfg file options folder
+    local cfg label file options folder
     read -ra options <<<"$BOOST_OPTIONS"
     cfg=${BOOST_CFG:-$(default_cfg CasPL "$DATASET")}
     file=$(cfg_file CasPL "$cfg")
-    folder=$OUTPUT/boosting_runs/$DATASET/CasPL/$cfg/seed$1
-    BOOSTING_DIR=$OUTPUT/boosting/$cfg
+    label=${BOOST_LABEL:-$cfg}
+    folder=$OUTPUT/boosting_runs/$DATASET/CasPL/$label/seed$1
+    BOOSTING_DIR=$OUTPUT/boosting/$label
     if ! compgen -G "$BOOSTING_DIR/*/*/*/seed$1.safetensors" >/dev/null; then
         rm -f "$folder/result.json"
     fi
     run_once "$folder" --trainer CasPL --seed "$1" --config-file "$file" \
-        TRAINER.CASPL.BOOSTING_DIR "$BOOSTING_DIR" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$cfg" \
+        TRAINER.CASPL.BOOSTING_DIR "$BOOSTING_DIR" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$label" \
         ${options[@]+"${options[@]}"}
     PHASE1="$cfg seed $1 $BOOST_OPTIONS"
 }

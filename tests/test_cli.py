@@ -41,11 +41,11 @@ class Runs:
         # fmt: on
 
     def phase1(self, out: str = "boost", *more: str) -> list[str]:
-        config = "CasPL/vit_b16_c2_ep20_batch4_8+8ctx"
+        config = "CasPL/vit_b16_c2_ep20_batch4_8+8ctx_l12"
         return self.arguments("CasPL", config, out, "TRAINER.CASPL.PREC", "fp32", "OPTIM.MAX_EPOCH", "3", *more)
 
     def phase2(self, out: str = "adapt", *more: str) -> list[str]:
-        config = "CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx"
+        config = "CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx_l12"
         options = ["DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "3"]
         options += ["TRAINER.PROMPTSRC.PREC", "fp32", "TRAINER.PROMPTSRC.GPA_MEAN", "2"]
         return self.arguments("CasPL_PromptSRC", config, out, *options, *more)
@@ -334,7 +334,7 @@ def test_wrong_options(runs: Runs, capsys: pytest.CaptureFixture[str], pairs: li
 
 def test_missing_config_file(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     line = [argument.replace("8+8ctx", "9+9ctx") for argument in runs.phase2()]
-    assert "vit_b16_c2_ep20_batch4_8+8ctx.yaml" in refused(capsys, line)
+    assert "vit_b16_c2_ep20_batch4_8+8ctx_l12.yaml" in refused(capsys, line)
 
 
 def test_numbers_may_be_written_plainly_and_flags_may_follow(runs: Runs) -> None:

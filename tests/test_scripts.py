@@ -52,12 +52,12 @@ def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_pa
     done = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment)
     assert done.returncode == 0, done.stdout + done.stderr
     output = tmp_path / "output"
-    tail = "eurosat/shots_2/CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx/seed1/result.json"
+    tail = "eurosat/shots_2/CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx_l12/seed1/result.json"
     records = [json.loads((output / "base2new" / kind / tail).read_text()) for kind in ("train_base", "test_new")]
     assert [record["classes"] for record in records] == ["base", "new"]
     assert all(record["settings"]["TRAINER"]["PROMPTSRC"]["N_CTX_TEXT"] == 8 for record in records)
     assert (
-        output / "boosting/vit_b16_c2_ep20_batch4_8+8ctx/EuroSAT/vit_b_16/text8x12_vision8x12/seed1.safetensors"
+        output / "boosting/vit_b16_c2_ep20_batch4_8+8ctx_l12/EuroSAT/vit_b_16/text8x12_vision8x12/seed1.safetensors"
     ).is_file()
 
     again = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment)
@@ -101,3 +101,20 @@ def test_help() -> None:
     done = run(["--help"], {})
     assert done.returncode == 0
     assert "DATASET SEED [TRAINER]" in done.stdout
+
+
+def test_labels_keep_two_settings_of_one_config_apart(tmp_path: Path) -> None:
+    """With ``echo`` for an interpreter the driver prints its commands."""
+    environment = {"PYTHON": "echo", "OUTPUT": str(tmp_path), "LABEL": "mine", "BOOST_LABEL": "short"}
+    done = run(["tinysat", "1", "CasPL_PromptSRC"], environment | {"BOOST_OPTIONS": "OPTIM.MAX_EPOCH 5"})
+    assert done.returncode == 0, done.stdout + done.stderr
+    boost, base, new = (line for line in done.stdout.splitlines() if "train.py" in line)
+    assert f"--output-dir {tmp_path}/boosting_runs/tinysat/CasPL/short/seed1 " in boost
+    assert boost.endswith("TRAINER.RECORD.CONFIG short OPTIM.MAX_EPOCH 5")
+    for line, part in ((base, "train_base"), (new, "test_new")):
+        assert f"--output-dir {tmp_path}/base2new/{part}/tinysat/shots_16/CasPL_PromptSRC/mine/seed1 " in line
+        assert "TRAINER.RECORD.CONFIG mine" in line
+    assert all(f"TRAINER.CASPL.BOOSTING_DIR {tmp_path}/boosting/short " in line for line in (boost, base, new))
+
+    unlabelled = run(["tinysat", "1", "CasPL_PromptSRC"], {"PYTHON": "echo", "OUTPUT": str(tmp_path)})
+    assert unlabelled.stdout.split().count("tiny") == 3  # as TRAINER.RECORD.CONFIG

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -14,27 +15,48 @@ from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
 from dassl.config import get_cfg_default
-from trainers.registry import extend_cfg
+from dassl.engine import TRAINER_REGISTRY
+from trainers.registry import SECTIONS, extend_cfg
+from trainers.release import KD, translate
+
+logger = logging.getLogger(__name__)
 
 
 def build_cfg(args: argparse.Namespace) -> CfgNode:
-    """The frozen config of a run.
+    """The frozen config of a run. Files and pairs written for the authors' release are taken as they are.
 
     Raises:
-        CasPLError: for a missing file, an unknown key (with near ones) or a value of the wrong type.
+        CasPLError: for a missing file, an unknown key (with near ones), a value of the wrong type, or settings of the
+            release that contradict the trainer or ours.
     """
     cfg = get_cfg_default()
     extend_cfg(cfg)
+    cfg.KD = CfgNode(KD)
+    given: set[str] = set()
     for path in (args.dataset_config_file, args.config_file):
         if path:
-            _merge_file(cfg, Path(path))
+            given |= _merge_file(cfg, Path(path))
     if args.seed is not None and args.seed < 0:
         raise CasPLError(f"--seed is 0 or more, not {args.seed}; leave it out for a run without a seed")
     _apply_flags(cfg, args)
-    _merge_pairs(cfg, args.opts)
+    given |= _merge_pairs(cfg, args.opts)
+    translate(cfg, given)
+    _warn_of_another_section(cfg.TRAINER.NAME, given)
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
     cfg.freeze()
     return cfg
+
+
+def _warn_of_another_section(name: str, given: set[str]) -> None:
+    """A run with the file of another method would silently take its own method's defaults."""
+    own = getattr(TRAINER_REGISTRY.get(name), "section", None) if name in TRAINER_REGISTRY else None
+    if own is None or "Zeroshot" in name:  # zero-shot is run with any method's file, for its transforms
+        return
+    sections = {key.split(".")[1] for key in given if key.startswith("TRAINER.")} & SECTIONS.keys()
+    others = sorted(sections - {own, "CASPL"})  # CASPL goes with every method
+    if others and own not in sections:
+        names = " and ".join(f"TRAINER.{other}" for other in others)
+        logger.warning("%s is set, but %s reads TRAINER.%s, of which nothing is: its defaults hold", names, name, own)
 
 
 def _apply_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -56,7 +78,7 @@ def _apply_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
             node[leaf] = tuple(value) if isinstance(value, list) else value
 
 
-def _merge_file(cfg: CfgNode, path: Path) -> None:
+def _merge_file(cfg: CfgNode, path: Path) -> set[str]:
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=3, cutoff=0.3)
         hint = f"; in that folder there are {', '.join(near)}" if near else ""
@@ -67,15 +89,18 @@ def _merge_file(cfg: CfgNode, path: Path) -> None:
         raise CasPLError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
     if not isinstance(content, dict):
         raise CasPLError(f"{path} is no config: it should hold KEY: value lines")
-    for key, value in leaves(content):
+    given = dict(leaves(content))
+    for key, value in given.items():
         _merge_one(cfg, key, value, str(path))
+    return set(given)
 
 
-def _merge_pairs(cfg: CfgNode, pairs: Sequence[str]) -> None:
+def _merge_pairs(cfg: CfgNode, pairs: Sequence[str]) -> set[str]:
     if len(pairs) % 2:
         raise CasPLError(f"options come as KEY VALUE pairs, but {' '.join(pairs)!r} has {len(pairs)} words")
     for key, value in zip(pairs[::2], pairs[1::2], strict=True):
         _merge_one(cfg, key, value, "the command line")
+    return set(pairs[::2])
 
 
 def _merge_one(cfg: CfgNode, key: str, value: Any, origin: str) -> None:

@@ -7,11 +7,12 @@
 #   DATA=~/data SHOTS=8 bash scripts/caspl/base2new.sh eurosat 2 CasPL_CoOp
 #
 # DATASET is a file name in configs/datasets without .yaml; TRAINER is CasPL_PromptSRC by default; KEY VALUE pairs go to
-# the adapting phase. From the environment: DATA, OUTPUT, SHOTS, CFG, BOOST_CFG, BOOST_SEED, BOOST_OPTIONS, PYTHON.
+# the adapting phase. From the environment: DATA, OUTPUT, SHOTS, CFG, BOOST_CFG, BOOST_SEED, BOOST_OPTIONS, PYTHON, and
+# for runs of one config with several settings LABEL and BOOST_LABEL, which folders and records then call them.
 # Finished parts are skipped, broken-off ones resumed.
 set -euo pipefail
 if [ $# -lt 2 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
-    sed -n '2,11s/^# \{0,1\}//p' "$0"
+    sed -n '2,12s/^# \{0,1\}//p' "$0"
     [ "${1:-}" = -h ] || [ "${1:-}" = --help ] || exit 2
     exit 0
 fi
@@ -27,14 +28,15 @@ OPTIONS=("${@:4}")
 
 CFG=${CFG:-$(default_cfg "$TRAINER" "$DATASET")}
 CFG_FILE=$(cfg_file "$TRAINER" "$CFG")
-RUN=$DATASET/shots_$SHOTS/$TRAINER/$CFG/seed$SEED
+LABEL=${LABEL:-$CFG}
+RUN=$DATASET/shots_$SHOTS/$TRAINER/$LABEL/seed$SEED
 BASE=$OUTPUT/base2new/train_base/$RUN
 NEW=$OUTPUT/base2new/test_new/$RUN
 BOOSTING_DIR=$OUTPUT/boosting PHASE1=
 case $TRAINER in CasPL_*) boost "$BOOST_SEED" ;; esac
 COMMON=(--trainer "$TRAINER" --seed "$SEED" --config-file "$CFG_FILE" DATASET.NUM_SHOTS "$SHOTS"
     TRAINER.CASPL.BOOSTING_DIR "$BOOSTING_DIR" TRAINER.CASPL.BOOSTING_SEED "$BOOST_SEED"
-    TRAINER.RECORD.PROTOCOL base2new TRAINER.RECORD.CONFIG "$CFG" ${OPTIONS[@]+"${OPTIONS[@]}"})
+    TRAINER.RECORD.PROTOCOL base2new TRAINER.RECORD.CONFIG "$LABEL" ${OPTIONS[@]+"${OPTIONS[@]}"})
 
 run_once "$BASE" "${COMMON[@]}" DATASET.SUBSAMPLE_CLASSES base
 run_once "$NEW" --eval-only --model-dir "$BASE" "${COMMON[@]}" DATASET.SUBSAMPLE_CLASSES new
