@@ -19,7 +19,11 @@ class TinySat(CoOpDataset):
     def locate(self, root: str) -> Path:
         """Find the folder, after writing the data set where there is none."""
         if root:
-            from caspl.tiny import write  # late: no other data set needs the drawing code
-
-            write(Path(root).expanduser().absolute())
+            self.draw(Path(root).expanduser().absolute())
         return super().locate(root)
+
+    def draw(self, root: Path) -> None:
+        """Make sure that the pictures are there."""
+        from caspl.tiny import write  # late: no other data set needs the drawing code
+
+        write(root)

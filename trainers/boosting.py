@@ -19,6 +19,7 @@ from trainers.checkpoint import ABOUT, read_state, require_student
 logger = logging.getLogger(__name__)
 
 DEFAULTS = {
+    "IMAGES": "",  # phase 1: the data set whose training images it looks at; empty: DATASET.NAME
     "TEACHER": "ViT-L/14",  # a name that MODEL.BACKBONE.NAME would take
     "TEACHER_TEMPLATE": "",  # empty: the data set's own
     "TEACHER_SCALE": "student",  # whose logit scale multiplies the teacher's cosines: student (release) | teacher

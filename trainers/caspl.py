@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 from torch import Tensor
+from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
@@ -15,6 +17,8 @@ from caspl.teacher import Teacher
 from caspl.templates import fill
 from caspl.towers import CLIP
 from caspl.zoo import load_clip, normalisation
+from dassl.data.data_manager import build_data_loader, build_dataset, build_transform
+from dassl.data.datasets import DATASET_REGISTRY
 from trainers.base import PromptTrainer
 from trainers.boosting import DEFAULTS, asked_sizes, boosting_target, teacher_template
 from trainers.folder import recipe
@@ -25,7 +29,10 @@ logger = logging.getLogger(__name__)
 
 @register
 class CasPL(PromptTrainer):
-    """The boosting trainer. All images of the training split and all class names; labels are not used."""
+    """The boosting trainer. All images of the training split and all class names; labels are not used.
+
+    With ``TRAINER.CASPL.IMAGES`` the images are those of another data set's training split; the class names stay.
+    """
 
     section = "CASPL"
     saved_as = "CasPL"
@@ -39,6 +46,11 @@ class CasPL(PromptTrainer):
             raise CasPLError("phase 1 needs a --seed: it is part of the boosting file's name")
         if cfg.TEST.FINAL_MODEL != "last_step":
             raise CasPLError("phase 1 sees no labels, so that TEST.FINAL_MODEL must be last_step")
+
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        if self.options.IMAGES:
+            self.train_loader_x = _images_of(self.options.IMAGES, self.cfg)
 
     def prompts(self, clip: CLIP) -> Prompts:
         sizes = asked_sizes(self.options, clip)
@@ -85,3 +97,25 @@ class CasPL(PromptTrainer):
             temperature=options.TEMPERATURE,
             recipe=recipe(cfg, self.section),
         )
+
+
+def _images_of(name: str, cfg: CfgNode) -> DataLoader[dict[str, Any]]:
+    """The training images of another data set below the same root, loaded as those of this one would be.
+
+    Raises:
+        CasPLError: for an unknown data set, or one without training images.
+    """
+    names = DATASET_REGISTRY.registered_names()
+    if name not in names:
+        there = ", ".join(sorted(names))
+        raise CasPLError(f"TRAINER.CASPL.IMAGES is empty or the name of a data set, not {name!r}; there are {there}")
+    other = cfg.clone()
+    other.defrost()
+    other.DATASET.NAME = name
+    other.DATASET.SUBSAMPLE_CLASSES = "all"
+    dataset = build_dataset(other)
+    if getattr(dataset, "test_only", False):
+        raise CasPLError(f"TRAINER.CASPL.IMAGES {name} has test images only; name a data set with training images")
+    section = cfg.DATALOADER.TRAIN_X
+    transform = build_transform(cfg, is_train=True)
+    return build_data_loader(cfg, section.SAMPLER, dataset.train_x, section.BATCH_SIZE, tfm=transform)

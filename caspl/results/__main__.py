@@ -11,7 +11,7 @@ from caspl.errors import CasPLError
 from caspl.files import write_atomically
 from caspl.results import base_new, paper_figures
 from caspl.results.collect import Group, base_to_new, find_records
-from caspl.results.tables import FORMATS
+from caspl.results.tables import FORMATS, print_text
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         text = _table(options)
         if options.output is None:
-            _print(text)
+            print_text(text)
         else:
             write_atomically(options.output, lambda path: Path(path).write_bytes(text.encode("utf-8")))
     except CasPLError as error:
@@ -74,15 +74,6 @@ def _wanted(group: Group, options: argparse.Namespace) -> bool:
         and (not trainers or group.trainer.lower() in trainers)
         and (options.shots is None or group.shots in (0, options.shots))
     )
-
-
-def _print(text: str) -> None:
-    """To the screen, also where it cannot show the sign of the spread."""
-    try:
-        text.encode(sys.stdout.encoding or "ascii")
-    except UnicodeEncodeError:
-        text = text.replace("±", "+-").encode("ascii", "replace").decode()
-    sys.stdout.write(text)
 
 
 if __name__ == "__main__":

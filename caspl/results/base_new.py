@@ -49,12 +49,12 @@ def tables(groups: Sequence[Group], options: Options | None = None) -> list[Tabl
         rows: list[list[Cell]] = []
         for group in sorted(members, key=order.sort_key):
             label: list[Cell] = [*[group.config] * shows_config, *[str(group.shots)] * shows_shots]
-            figures = _figures(group)
+            own = figures(group)
             paper = _paper(paper_name, group)
-            rows.append([group.trainer, *label, *figures, _seeds(group), *(paper if options.paper else [])])
+            rows.append([group.trainer, *label, *own, seeds(group), *(paper if options.paper else [])])
             plain = order.partner(group, members) if options.difference else None
             if plain is not None:
-                gains = _differences(figures, _figures(plain))
+                gains = _differences(own, figures(plain))
                 expected = _differences(paper, _paper(paper_name, plain)) if options.paper else []
                 name = f"{group.trainer} - {plain.trainer}"
                 rows.append([name, *label, *gains, MISSING, *expected])
@@ -101,7 +101,8 @@ def _several_configs(groups: Sequence[Group]) -> bool:
     return any(count > 1 for count in Counter((g.dataset, g.trainer, g.shots) for g in groups).values())
 
 
-def _figures(group: Group) -> list[Figure]:
+def figures(group: Group) -> list[Figure]:
+    """Base, new and HM."""
     return [_figure(summarize(group.base)), _figure(summarize(group.new)), _figure(group.harmonic)]
 
 
@@ -120,7 +121,7 @@ def _paper(dataset: str, group: Group) -> list[Figure]:
     return [Figure(value) for value in found or (None, None, None)]
 
 
-def _seeds(group: Group) -> str:
+def seeds(group: Group) -> str:
     """How many seeds; "base/new" where one side has other seeds than the other."""
     same = group.base.keys() == group.new.keys() or not (group.base and group.new)
     return str(max(len(group.base), len(group.new))) if same else f"{len(group.base)}/{len(group.new)}"

@@ -12,7 +12,7 @@ from importlib import resources
 from caspl.errors import CasPLError
 
 SHOTS = 16
-TABLES = ("base2new", "few_shot", "domain_generalization")
+TABLES = ("base2new", "few_shot", "domain_generalization", "ablations")
 _SHORT_NAMES = {"describabletextures": "dtd"}
 
 
@@ -42,4 +42,12 @@ def base_to_new(dataset: str, trainer: str) -> tuple[float, float, float] | None
     for row in rows("base2new"):
         if dataset_key(row["dataset"]) == dataset_key(dataset) and row["method"] == method:
             return float(row["base"]), float(row["novel"]), float(row["hm"])
+    return None
+
+
+def ablation_figure(ablation: str, setting: str) -> float | None:
+    """The paper's figure of one setting of an ablation of PromptSRC's cascade; None if the paper has none."""
+    for row in rows("ablations"):
+        if (row["ablation"], row["setting"]) == (ablation, setting):
+            return float(row["value"])
     return None

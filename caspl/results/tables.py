@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -125,6 +126,15 @@ FORMATS: dict[str, Callable[[Sequence[Table], str], str]] = {
     "csv": as_csv,
     "latex": as_latex,
 }
+
+
+def print_text(text: str) -> None:
+    """To the screen, also where it cannot show the sign of the spread."""
+    try:
+        text.encode(sys.stdout.encoding or "ascii")
+    except UnicodeEncodeError:
+        text = text.replace("±", "+-").encode("ascii", "replace").decode()
+    sys.stdout.write(text)
 
 
 def _shown(cell: Cell) -> str:

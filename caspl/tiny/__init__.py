@@ -1,7 +1,7 @@
 """The embedded benchmark: a rendered data set, `tinysat`, and a pair of tiny CLIPs to try CasPL on a laptop.
 
-Nothing here is downloaded: the pictures are drawn (:func:`write`), the weights are part of the package
-(:func:`load_state_dict`). How they came about: ``docs/tinysat.md``.
+Nothing here is downloaded: the pictures are drawn (:func:`write`, :func:`write_world`), the weights are part of the
+package (:func:`load_state_dict`). How they came about: ``docs/tinysat.md``.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from caspl.errors import CasPLError
 from caspl.tiny.checksums import CHECKSUMS
 from caspl.tiny.domain import CLASSNAMES, TEMPLATE
 from caspl.tiny.store import read
-from caspl.tiny.write import write
+from caspl.tiny.write import write, write_world
 
-__all__ = ["CLASSNAMES", "MODELS", "TEMPLATE", "load_state_dict", "weights_file", "write"]
+__all__ = ["CLASSNAMES", "MODELS", "TEMPLATE", "load_state_dict", "weights_file", "write", "write_world"]
 
 MODELS: tuple[str, ...] = tuple(CHECKSUMS)
 """Names of the shipped models."""
