@@ -5,7 +5,7 @@ from __future__ import annotations
 import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from caspl.results import order, paper_figures
 from caspl.results.collect import Group, Summary, summarize
@@ -13,7 +13,8 @@ from caspl.results.tables import MISSING, Cell, Figure, Table
 
 NOTE = (
     "HM: harmonic mean of the seed-averaged base and new accuracies. "
-    "±: sample standard deviation over seeds (of the HM: over the HMs of the single seeds)."
+    "±: sample standard deviation over seeds (of the HM: over the HMs of the single seeds; of a difference: over the "
+    "seeds' differences)."
 )
 
 
@@ -54,7 +55,7 @@ def tables(groups: Sequence[Group], options: Options | None = None) -> list[Tabl
             rows.append([group.trainer, *label, *own, seeds(group), *(paper if options.paper else [])])
             plain = order.partner(group, members) if options.difference else None
             if plain is not None:
-                gains = _differences(own, figures(plain))
+                gains = _gains(group, plain)
                 expected = _differences(paper, _paper(paper_name, plain)) if options.paper else []
                 name = f"{group.trainer} - {plain.trainer}"
                 rows.append([name, *label, *gains, MISSING, *expected])
@@ -108,6 +109,17 @@ def figures(group: Group) -> list[Figure]:
 
 def _figure(summary: Summary | None) -> Figure:
     return Figure(None) if summary is None else Figure(summary.mean, summary.spread)
+
+
+def _gains(group: Group, plain: Group) -> list[Figure]:
+    """Differences of base, new and HM, with the spread of the seeds' differences where both have the same seeds."""
+    pairs = [(group.base, plain.base), (group.new, plain.new), (group.hm, plain.hm)]
+    spreads = []
+    for of, to in pairs:
+        paired = summarize({seed: of[seed] - to[seed] for seed in of}) if of.keys() == to.keys() else None
+        spreads.append(paired.spread if paired else None)
+    gains = _differences(figures(group), figures(plain))
+    return [replace(gain, spread=spread) for gain, spread in zip(gains, spreads, strict=True)]
 
 
 def _differences(of: Sequence[Figure], to: Sequence[Figure]) -> list[Figure]:

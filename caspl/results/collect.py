@@ -49,14 +49,18 @@ class Group:
         return sorted(self.base.keys() & self.new.keys())
 
     @property
+    def hm(self) -> dict[int, float]:
+        """The HM of each joint seed."""
+        return {seed: harmonic_mean(self.base[seed], self.new[seed]) for seed in self.joint_seeds}
+
+    @property
     def harmonic(self) -> Summary | None:
         """The HM over the joint seeds; None if there are none."""
         seeds = self.joint_seeds
         if not seeds:
             return None
-        each = [harmonic_mean(self.base[seed], self.new[seed]) for seed in seeds]
         base, new = (statistics.fmean(part[seed] for seed in seeds) for part in (self.base, self.new))
-        return Summary(harmonic_mean(base, new), _spread(each), len(seeds))
+        return Summary(harmonic_mean(base, new), _spread(list(self.hm.values())), len(seeds))
 
 
 def harmonic_mean(base: float, new: float) -> float:

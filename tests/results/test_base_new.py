@@ -67,6 +67,16 @@ def test_difference_to_the_plain_method() -> None:
     assert len(texts(shown(records)[0])) == 2
 
 
+def test_the_spread_of_a_difference_is_that_of_the_seeds_differences() -> None:
+    plain = [*pair(60.0, 50.0), *pair(70.0, 50.0, seed=2)]
+    ours = [*pair(62.0, 50.0, trainer="CasPL_CoOp"), *pair(76.0, 50.0, trainer="CasPL_CoOp", seed=2)]
+    (table,) = shown([*plain, *ours], Options(difference=True))
+    # Gains 2 and 6: far closer together than the accuracies. With another set of seeds there is nothing to pair.
+    assert texts(table)[2][1:3] == ["+4.00 ± 2.83", "+0.00 ± 0.00"]
+    (table,) = shown([*plain, *ours[:2]], Options(difference=True))
+    assert texts(table)[2][1] == "-3.00"
+
+
 def test_no_difference_by_guess() -> None:
     records = [record(config="a"), record(config="b"), record(trainer="CasPL_CoOp", config="c")]
     assert len(shown(records, Options(difference=True))[0].rows) == 3

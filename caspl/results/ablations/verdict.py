@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from caspl.results.ablations.claims import Claim
 from caspl.results.ablations.settings import SETTINGS, Run
-from caspl.results.collect import Group, Summary, harmonic_mean, summarize
+from caspl.results.collect import Group, Summary, summarize
 from caspl.results.paper_figures import ablation_figure
 from caspl.results.tables import MISSING
 
@@ -81,8 +81,4 @@ def _word(difference: Summary | None) -> str:
 
 
 def _by_seed(group: Group | None, measure: str) -> BySeed:
-    if group is None:
-        return {}
-    if measure == "hm":
-        return {seed: harmonic_mean(group.base[seed], group.new[seed]) for seed in group.joint_seeds}
-    return {"base": group.base, "new": group.new}[measure]
+    return {} if group is None else {"base": group.base, "new": group.new, "hm": group.hm}[measure]
