@@ -58,7 +58,7 @@ def _convert(options: argparse.Namespace) -> str:
         raise CasPLError(f"{released.path} does not say how many epochs phase 1 had; name them with --epochs")
     target = _target(options, released)
     clip = load_clip(options.student)
-    compared = released.require_student(options.student, clip)
+    compared, every = released.require_student(options.student, clip)
     header = Header(
         student=options.student,
         student_hash=weights_hash(clip),
@@ -75,7 +75,7 @@ def _convert(options: argparse.Namespace) -> str:
         f"{tokens.shape[1]} {tower} tokens in {tokens.shape[0]} layers"
         for tower, tokens in (("text", released.text), ("vision", released.vision))
     )
-    checked = f"{compared} frozen tensors agree" if compared else "widths agree; the checkpoint holds no towers"
+    checked = f"{compared} of its {every} tensors are in the checkpoint and agree" if compared else "only widths agree"
     return (
         f"wrote {target}: {sizes}, student {options.student} ({checked}); phase 2: python train.py "
         f"--trainer CasPL_PromptSRC --backbone {options.student} ... TRAINER.CASPL.BOOSTING {target}"

@@ -65,6 +65,7 @@ def read_inertly(path: str | Path) -> Any:
         with warnings.catch_warnings():
             # To a TorchScript archive torch.load would apply a reader that can run what is in it, after this warning.
             warnings.filterwarnings("error", message=".*TorchScript archive")
+            # mmap=True also refuses a file of the old format with a zip archive behind it.
             return torch.load(path, map_location="cpu", pickle_module=_PICKLE, weights_only=False, mmap=True)
     except Exception as error:  # a damaged file can fail in any way
         raise CasPLError(f"the checkpoint {path} cannot be read: {first_line(error)}") from error

@@ -35,8 +35,8 @@ class Output(NamedTuple):
 class PromptedCLIP(nn.Module):
     """A frozen CLIP and the segments that steer it. Without segments it is zero-shot CLIP.
 
-    In evaluation mode and without gradients, text features are computed once and kept until the next call of
-    :meth:`train`, :meth:`set_classes` or :meth:`forget_text`.
+    In evaluation mode and without gradients, or where nothing in the text learns, text features are computed once and
+    kept until the next call of :meth:`train`, :meth:`set_classes` or :meth:`forget_text`.
 
     Args:
         clip: its parameters are frozen here.
@@ -80,7 +80,8 @@ class PromptedCLIP(nn.Module):
 
     def encode_text(self, condition: Tensor | None = None) -> Tensor:
         """Normalised text features of the classes, float32; see :class:`Output`."""
-        keep = not (self.training or torch.is_grad_enabled() or self.text.conditional)
+        learns = any(value.requires_grad for value in self.text.parameters())
+        keep = not self.text.conditional and not (learns and (self.training or torch.is_grad_enabled()))
         if keep and self._kept_text is not None:
             return self._kept_text
         features = F.normalize(self._text_features(condition).float(), dim=-1)

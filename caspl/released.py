@@ -42,11 +42,11 @@ class Released:
     frozen: Mapping[str, Tensor]
     epochs: int | None
 
-    def require_student(self, student: str, clip: CLIP) -> int:
+    def require_student(self, student: str, clip: CLIP) -> tuple[int, int]:
         """Refuse a student that the tokens do not fit or that the frozen towers are not those of.
 
         Returns:
-            How many tensors of the towers were compared.
+            How many tensors of the student's were compared, and how many it has.
 
         Raises:
             CasPLError: naming the first difference.
@@ -70,7 +70,7 @@ class Released:
                     f"{self.path} was made with another student than {student}: their {key} differ; "
                     "name the right one with --student"
                 )
-        return len(common)
+        return len(common), len(weights)
 
 
 def read_released(path: str | Path) -> Released:
@@ -126,7 +126,9 @@ def _tokens(path: Path, state: Mapping[str, Any], tower: str) -> Tensor:
         )
     for key in keys:
         value = state[key]
-        if not isinstance(value, Tensor) or not value.is_floating_point() or value.dim() != 2 or value.numel() == 0:
+        # A hostile file can claim any size by strides of 0: nothing is computed before this is sure.
+        plain = isinstance(value, Tensor) and value.is_floating_point() and value.is_contiguous()
+        if not plain or value.dim() != 2 or value.numel() == 0:
             kind = f"a tensor of shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
             raise CasPLError(f"{path} holds {kind} as {key}, where numbers (tokens, width) belong")
         if value.shape != state[keys[0]].shape:

@@ -111,6 +111,8 @@ def checked(template: str) -> str:
     """
     if template.count("{}") != 1 or set("{}") & set(template.replace("{}", "")):
         raise CasPLError(f"the template {template!r} must hold {{}} once, for the class name, and no other braces")
+    if template.split("{}")[0][-1:].strip():
+        raise CasPLError(f"the template {template!r} needs a space before {{}}")
     return template
 
 

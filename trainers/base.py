@@ -26,7 +26,7 @@ from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from trainers.boosting import boosting_prompts, check_options
 from trainers.checkpoint import SegmentStore, load_segments
-from trainers.folder import claim
+from trainers.folder import claim, require_same_method
 from trainers.record import RunRecorder
 
 
@@ -38,7 +38,9 @@ class PromptTrainer(TrainerX):
         defaults: that section's keys and defaults, as published.
         saved_as: folder of the method's checkpoints, as published.
         cascades: whether ``CasPL_<name>`` makes sense.
+        learns: whether it has tokens of its own to learn; zero-shot has none.
         labelled: whether the losses use labels.
+        training_only: keys of the section that mean nothing for a trained run; PREC always is one.
         boosted: set by the registration on ``CasPL_<name>``.
     """
 
@@ -46,7 +48,9 @@ class PromptTrainer(TrainerX):
     defaults: ClassVar[dict[str, Any]]
     saved_as: ClassVar[str] = "prompt_learner"
     cascades: ClassVar[bool] = True
+    learns: ClassVar[bool] = True
     labelled: ClassVar[bool] = True
+    training_only: ClassVar[tuple[str, ...]] = ()
     boosted: ClassVar[bool] = False
     rolling_resume = True  # a killed run goes on from its last epoch, bit for bit
 
@@ -87,9 +91,13 @@ class PromptTrainer(TrainerX):
                 f"{student} takes images of {clip.sizes.resolution} pixels, but INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}"
             )
         self.student_hash = weights_hash(clip)
-        boosting = boosting_prompts(cfg, clip, self.student_hash) if self.boosted else None
-        text, vision = self.prompts(clip).cascade(boosting)
-        self.model = PromptedCLIP(self.precision.place(clip), text, vision, self.dm.dataset.classnames)
+        classnames = self.dm.dataset.classnames
+        boosting = boosting_prompts(cfg, clip, self.student_hash, classnames) if self.boosted else None
+        prompts = self.prompts(clip)
+        if self.learns and not prompts.trainable:
+            raise CasPLError(f"there are no tokens to learn: look at the lengths and depths in TRAINER.{self.section}")
+        text, vision = prompts.cascade(boosting)
+        self.model = PromptedCLIP(self.precision.place(clip), text, vision, classnames)
         self.model.to(self.device)
         self.segments = SegmentStore(self.model, student, self.student_hash)
         self.scaler = self.precision.scaler()
@@ -151,7 +159,8 @@ class PromptTrainer(TrainerX):
         if not self.segments.learned():
             self.test()  # nothing to learn: zero-shot
             return
-        if getattr(self.dm.dataset, "test_only", False):
+        test_only = getattr(self.dm.dataset, "test_only", False)
+        if test_only and self.train_loader_x is self.dm.train_loader_x:  # phase 1 can be given other images
             raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere and use --eval-only here")
         with self.recorder.timing("train"):
             super().train()
@@ -169,6 +178,7 @@ class PromptTrainer(TrainerX):
             return  # zero-shot, or boosting alone: all there is has been built
         if not directory:
             raise CasPLError(f"nothing to evaluate: {type(self).__name__} needs --model-dir, the folder of its run")
+        require_same_method(self.cfg, self.section, Path(directory), ("PREC", *self.training_only))
         load_segments(Path(directory) / self.saved_as, epoch, self.segments, type(self).__name__)
         self.model.forget_text()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 from torch import Tensor
@@ -12,14 +13,14 @@ from caspl.errors import CasPLError
 from caspl.losses.distillation import REDUCTIONS
 from caspl.prompts import BoostingFile, Prompts, Segment, read_boosting
 from caspl.prompts.find import boosting_path, find_boosting
-from caspl.templates import checked, template_for
 from caspl.towers import CLIP
 from trainers.checkpoint import ABOUT, read_state, require_student
+from trainers.config import dataset_template
 
 logger = logging.getLogger(__name__)
 
 DEFAULTS = {
-    "IMAGES": "",  # phase 1: the data set whose training images it looks at; empty: DATASET.NAME
+    "IMAGES": "",  # phase 1: the data set whose training images it looks at; empty: this one's own, see train_u
     "TEACHER": "ViT-L/14",  # a name that MODEL.BACKBONE.NAME would take
     "TEACHER_TEMPLATE": "",  # empty: the data set's own
     "TEACHER_SCALE": "student",  # whose logit scale multiplies the teacher's cosines: student (release) | teacher
@@ -77,7 +78,7 @@ def check_options(cfg: CfgNode) -> None:
         raise CasPLError(f"TEST.FINAL_MODEL is last_step or best_val, not {cfg.TEST.FINAL_MODEL!r}")
 
 
-def _read(cfg: CfgNode, clip: CLIP, student_hash: str) -> BoostingFile:
+def _read(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str]) -> BoostingFile:
     """The boosting file of this data set and student, checked.
 
     Raises:
@@ -90,14 +91,20 @@ def _read(cfg: CfgNode, clip: CLIP, student_hash: str) -> BoostingFile:
     file = read_boosting(path)
     file.require_student(student, student_hash)
     if file.header.dataset != cfg.DATASET.NAME:
-        logger.warning("the boosting tokens %s were learned on %s", path, file.header.dataset)
+        logger.warning("the boosting tokens %s were learned for %s", path, file.header.dataset)
+    unknown = [name for name in classnames if name not in file.header.classnames]
+    if file.header.classnames and unknown:
+        logger.warning("the boosting tokens %s were learned without the class %s", path, ", ".join(unknown[:3]))
+    if file.header.images:
+        logger.info("the boosting tokens %s were learned on images of %s", path, file.header.images)
     logger.info("boosting tokens: %s", path)
     return file
 
 
-def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str) -> Prompts:
+def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str] = ()) -> Prompts:
     """The boosting segments of phase 2, of the sizes that their file has.
 
+    Tokens of another data set, or learned without some of the classes, are taken with a warning.
     ``TRAINER.CASPL.BOOSTING`` may also be a checkpoint of phase 2, which holds its boosting tokens.
     """
     path = Path(cfg.TRAINER.CASPL.BOOSTING)
@@ -109,7 +116,7 @@ def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str) -> Prompts:
             raise CasPLError(f"TRAINER.CASPL.BOOSTING {path} is a checkpoint without boosting tokens")
         logger.info("boosting tokens: %s", path)
     else:
-        file = _read(cfg, clip, student_hash)
+        file = _read(cfg, clip, student_hash, classnames)
         text, vision = file.text, file.vision
     trainable = cfg.TRAINER.CASPL.TRAINABLE
     return Prompts(before=_segment(text, trainable), vision=_segment(vision, trainable))
@@ -117,7 +124,7 @@ def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str) -> Prompts:
 
 def teacher_template(cfg: CfgNode) -> str:
     """The teacher's text template: as configured, else the data set's."""
-    return checked(cfg.TRAINER.CASPL.TEACHER_TEMPLATE or template_for(cfg.DATASET.NAME))
+    return dataset_template(cfg, cfg.TRAINER.CASPL.TEACHER_TEMPLATE)
 
 
 def _segment(tokens: Tensor | None, trainable: bool) -> list[Segment]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from yacs.config import CfgNode
 from caspl.errors import CasPLError
 from caspl.losses import distillation
 from caspl.model import Output
-from caspl.prompts import Header, Prompts, both_towers, read_boosting, write_boosting
+from caspl.prompts import Header, Prompts, Segment, both_towers, read_boosting, write_boosting
 from caspl.teacher import Teacher
 from caspl.templates import fill
 from caspl.towers import CLIP
@@ -31,7 +32,8 @@ logger = logging.getLogger(__name__)
 class CasPL(PromptTrainer):
     """The boosting trainer. All images of the training split and all class names; labels are not used.
 
-    With ``TRAINER.CASPL.IMAGES`` the images are those of another data set's training split; the class names stay.
+    Where the data set brings unlabelled images (``train_u``), it is these instead. With ``TRAINER.CASPL.IMAGES`` the
+    images are those of another data set's training split. The class names stay.
     """
 
     section = "CASPL"
@@ -51,19 +53,24 @@ class CasPL(PromptTrainer):
         super().build_data_loader()
         if self.options.IMAGES:
             self.train_loader_x = _images_of(self.options.IMAGES, self.cfg)
+        elif self.train_loader_u is not None:
+            self.train_loader_x = self.train_loader_u
 
     def prompts(self, clip: CLIP) -> Prompts:
-        sizes = asked_sizes(self.options, clip)
-        if not any(length for length, _ in sizes):
-            raise CasPLError("there are no boosting tokens to learn: set TRAINER.CASPL.N_CTX_TEXT or N_CTX_VISION")
         self.target = boosting_target(self.cfg, clip)
-        return both_towers(clip, *sizes, self.options.CTX_INIT, "boosting")
+        prompts = both_towers(clip, *asked_sizes(self.options, clip), self.options.CTX_INIT, "boosting")
+        # Words that are not learned could not travel to phase 2.
+        return replace(prompts, before=[piece for piece in prompts.before if isinstance(piece, Segment)])
 
     def prepare(self) -> None:
-        if self.target.is_file() and read_boosting(self.target).header.recipe != recipe(self.cfg, self.section):
-            raise CasPLError(
-                f"{self.target} was made with other settings; use another TRAINER.CASPL.BOOSTING_DIR, or delete it"
-            )
+        if self.target.is_file():
+            header = read_boosting(self.target).header
+            here = (recipe(self.cfg, self.section), tuple(self.dm.dataset.classnames))
+            if (header.recipe, header.classnames) != here:
+                raise CasPLError(
+                    f"{self.target} was made with other settings or classes; "
+                    "use another TRAINER.CASPL.BOOSTING_DIR, or delete it"
+                )
         name, pixels = self.options.TEACHER, self.cfg.INPUT
         texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
         clip = self.precision.place(load_clip(name))
@@ -96,6 +103,7 @@ class CasPL(PromptTrainer):
             epochs=cfg.OPTIM.MAX_EPOCH,
             temperature=options.TEMPERATURE,
             recipe=recipe(cfg, self.section),
+            images=options.IMAGES,
         )
 
 

@@ -46,7 +46,7 @@ class SegmentStore(nn.Module):
         return {name: value for name, value in self.named_parameters() if value.requires_grad}
 
     def _class_specific(self) -> bool:
-        return any(value.dim() == 4 for value in self.parameters())
+        return any(getattr(segment, "class_specific", False) for segment in self.text.values())
 
 
 def require_student(about: Mapping[str, Any], student: str, student_hash: str) -> None:
@@ -102,7 +102,10 @@ def read_state(path: Path) -> dict[str, Any]:
     except Exception as error:  # every reader has its own exceptions for a broken file
         raise CasPLError(f"the checkpoint {path} is broken: {first_line(error)}") from error
     if not isinstance(state, dict) or not isinstance(state.get(ABOUT), dict):
-        raise CasPLError(f"{path} is no checkpoint of this library: it does not say which student it belongs to")
+        raise CasPLError(
+            f"{path} is no checkpoint of this library: it does not say which student it belongs to; boosting tokens of "
+            "the CasPL authors' code are converted by python -m caspl.convert"
+        )
     if not all(isinstance(value, Tensor) for name, value in state.items() if name != ABOUT):
         raise CasPLError(f"{path} is a damaged checkpoint: not all of its entries are tensors")
     return state

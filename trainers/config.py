@@ -14,6 +14,7 @@ import yaml
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
+from caspl.templates import checked, template_for
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from trainers.registry import SECTIONS, extend_cfg
@@ -45,6 +46,15 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
     cfg.freeze()
     return cfg
+
+
+def dataset_template(cfg: CfgNode, preferred: str = "") -> str:
+    """The first that is given of ``preferred``, ``DATASET.TEMPLATE`` and what is published for the data set.
+
+    Raises:
+        CasPLError: if it does not hold ``{}`` once.
+    """
+    return checked(preferred or cfg.DATASET.TEMPLATE or template_for(cfg.DATASET.NAME))
 
 
 def _warn_of_another_section(name: str, given: set[str]) -> None:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import logging
+
 from caspl.prompts import Prompts, coop_context
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
 from trainers.registry import register
+
+logger = logging.getLogger(__name__)
 
 
 @register
@@ -17,5 +21,7 @@ class CoOp(PromptTrainer):
 
     def prompts(self, clip: CLIP) -> Prompts:
         options = self.options
+        if options.CSC and options.CTX_INIT:
+            logger.warning("TRAINER.COOP.CSC is not used: a context that starts from words is one for all classes")
         classes = len(self.dm.dataset.classnames) if options.CSC else None
         return coop_context(clip.text, options.N_CTX, options.CTX_INIT, classes, options.CLASS_TOKEN_POSITION)

@@ -47,6 +47,28 @@ def claim(cfg: CfgNode, section: str) -> None:
     write_atomically(own / "config.yaml", lambda path: Path(path).write_text(cfg.dump(), encoding="utf-8"))
 
 
+def require_same_method(cfg: CfgNode, section: str, folder: Path, free: tuple[str, ...]) -> None:
+    """Refuse to evaluate a run as another method, or with other settings of its own.
+
+    Args:
+        folder: of the run that is evaluated; without a ``config.yaml``, of another program, it is not judged.
+        free: keys of the section that may differ.
+
+    Raises:
+        CasPLError: naming what differs.
+    """
+    there = _kept(folder, section)
+    here = settings(cfg.dump(), section)
+    may_differ = {f"TRAINER.{section}.{key}" for key in free}
+    mine = [key for key in here if key == "TRAINER.NAME" or key.startswith(f"TRAINER.{section}.")]
+    differing = [key for key in mine if key not in may_differ and there.get(key, here[key]) != here[key]]
+    if differing:
+        raise CasPLError(
+            f"{folder} was trained with other settings ({_examples(differing, there, here)}); "
+            "evaluate it with the config that it was trained with"
+        )
+
+
 def settings(text: str, section: str) -> dict[str, str]:
     """The settings of a dumped config that decide a run's outcome."""
     mine = ("TRAINER.NAME", f"TRAINER.{section}.", "TRAINER.CASPL.")
@@ -64,13 +86,24 @@ def _begun(folder: Path) -> bool:
 
 
 def _compare(folder: Path, here: dict[str, str], section: str) -> None:
-    try:
-        there = settings((folder / "config.yaml").read_text(encoding="utf-8"), section)
-    except FileNotFoundError:
-        return  # a run of another program
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
-        raise CasPLError(f"{folder / 'config.yaml'} cannot be read; use another --output-dir") from error
+    there = _kept(folder, section)
     differing = [key for key in here if key in there and there[key] != here[key]]
     if differing:
-        examples = ", ".join(f"{key} {there[key]} there, {here[key]} here" for key in differing[:3])
-        raise CasPLError(f"{folder} holds a run of other settings ({examples}); use another --output-dir, or delete it")
+        raise CasPLError(
+            f"{folder} holds a run of other settings ({_examples(differing, there, here)}); "
+            "use another --output-dir, or delete it"
+        )
+
+
+def _kept(folder: Path, section: str) -> dict[str, str]:
+    """The settings of the run in a folder; none where another program made it."""
+    try:
+        return settings((folder / "config.yaml").read_text(encoding="utf-8"), section)
+    except FileNotFoundError:
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise CasPLError(f"{folder / 'config.yaml'} cannot be read; use another folder") from error
+
+
+def _examples(keys: list[str], there: dict[str, str], here: dict[str, str]) -> str:
+    return ", ".join(f"{key} {there[key]} there, {here[key]} here" for key in keys[:3])

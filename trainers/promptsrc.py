@@ -31,6 +31,8 @@ class PromptSRC(IVLP):
         "GPA_STD": 1,
     }
 
+    training_only = ("TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
+
     def prepare(self) -> None:
         boosted = self.boosted and self.cfg.TRAINER.CASPL.REFERENCE == "boosted"
         self.reference = Reference(self.model, ENSEMBLE, ("boosting",) if boosted else ())

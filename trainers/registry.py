@@ -16,6 +16,15 @@ if TYPE_CHECKING:
 SECTIONS: dict[str, dict[str, Any]] = {}
 """Name of a section under ``TRAINER`` -> its keys and defaults."""
 
+FOLDER = {
+    "LIST": "",  # .csv, .tsv or .json with the columns path, class and perhaps split; or a split file in CoOp's form
+    "CLASSNAMES": "",  # what prompts call the classes: a JSON object folder -> name, or lines "folder name"
+    "RATIOS": (0.5, 0.2, 0.3),  # train, val and test of each class, where neither folders nor lists say which is which
+    "SPLIT_SEED": 1,
+    "UNLABELLED": "",  # folder or list of the images that phase 1 looks at; empty: the training images
+}
+"""Keys of ``DATASET.FOLDER`` for the data set ``Folder``; files and folders are given relative to ``DATASET.ROOT``."""
+
 BOOSTED_PREFIX = "CasPL_"
 
 
@@ -39,4 +48,6 @@ def extend_cfg(cfg: CfgNode) -> None:
     for section, defaults in SECTIONS.items():
         cfg.TRAINER[section] = CfgNode(dict(defaults))
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    cfg.DATASET.TEMPLATE = ""  # for zero-shot CLIP and the teacher; empty: the data set's own
+    cfg.DATASET.FOLDER = CfgNode(dict(FOLDER))
     cfg.TRAINER.RECORD = CfgNode({"PROTOCOL": "", "CONFIG": ""})  # what result.json calls the run

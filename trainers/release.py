@@ -77,6 +77,10 @@ def _take_phase_1_file(cfg: CfgNode, given: set[str]) -> None:
     """The release's files of phase 1 hold sizes, words and precision in ``TRAINER.IVLP``."""
     for key in (*SIZES, "CTX_INIT", "PREC"):
         ours = f"TRAINER.CASPL.{key}"
-        if f"TRAINER.IVLP.{key}" in given and ours not in given:
+        if f"TRAINER.IVLP.{key}" not in given:
+            continue
+        if ours not in given:
             cfg.TRAINER.CASPL[key] = cfg.TRAINER.IVLP[key]
             given.add(ours)
+        elif cfg.TRAINER.CASPL[key] != cfg.TRAINER.IVLP[key]:
+            logger.warning("TRAINER.IVLP.%s is not used: %s is given too, and phase 1 takes that", key, ours)

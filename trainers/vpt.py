@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from caspl.errors import CasPLError
 from caspl.prompts import Prompts, vision_tokens
 from caspl.templates import DEFAULT_TEMPLATE
 from caspl.towers import CLIP
@@ -19,6 +18,4 @@ class VPT(PromptTrainer):
 
     def prompts(self, clip: CLIP) -> Prompts:
         tokens = vision_tokens(clip, self.options.N_CTX_VISION, self.options.PROMPT_DEPTH_VISION, "adapting")
-        if not tokens:
-            raise CasPLError("there are no tokens to learn: set TRAINER.VPT.N_CTX_VISION and PROMPT_DEPTH_VISION")
         return Prompts(vision=tokens, templates=(DEFAULT_TEMPLATE,))

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from caspl.prompts import Prompts
-from caspl.templates import SELECTED, checked, template_for
+from caspl.templates import SELECTED
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
+from trainers.config import dataset_template
 from trainers.registry import register
 
 
@@ -14,6 +15,7 @@ class ZeroshotCLIP(PromptTrainer):
     """Class names in the data set's template; beside boosting tokens they stand alone, as in phase 1."""
 
     section = "ZSCLIP"
+    learns = False
     defaults = {"TEMPLATE": "", "PREC": "fp32"}  # empty template: the data set's own
 
     def prompts(self, clip: CLIP) -> Prompts:
@@ -21,7 +23,7 @@ class ZeroshotCLIP(PromptTrainer):
 
     def template(self) -> str:
         """As configured, else the data set's."""
-        return checked(self.options.TEMPLATE or template_for(self.cfg.DATASET.NAME))
+        return dataset_template(self.cfg, self.options.TEMPLATE)
 
 
 @register

@@ -68,9 +68,9 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
 
     With length 2 and "a photo of a", "a photo" is learned and "of a" stands fixed behind it.
     """
-    if not _any(length, depth):
-        return []
     words = _words(words)
+    if not _any(length, depth):
+        return [*_fixed(tuple(encode(words)))]
     values = normal_tokens(depth, length, tower.positional_embedding.shape[1])
     rest: tuple[int, ...] = ()
     if words and length <= MOST_WORDS:

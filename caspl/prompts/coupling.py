@@ -25,6 +25,8 @@ class ImageConditioned(Segment):
 
     def __init__(self, name: str, tokens: Tensor, embed_dim: int, reduction: int = 16) -> None:
         super().__init__(name, tokens)
+        if self.class_specific:
+            raise ValueError(f"segment {name!r}: tokens that depend on the image cannot be class-specific too")
         hidden = max(1, embed_dim // reduction)
         layers = {"linear1": nn.Linear(embed_dim, hidden), "relu": nn.ReLU(), "linear2": nn.Linear(hidden, self.width)}
         self.meta_net = nn.Sequential(OrderedDict(layers))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from pathlib import Path
 
 from caspl.errors import CasPLError
+
+logger = logging.getLogger(__name__)
 
 
 def student_slug(student: str) -> str:
@@ -40,6 +43,7 @@ def find_boosting(
     folder = exact.parent.parent
     found = sorted(folder.glob(f"*/seed{seed}.safetensors"))
     if len(found) == 1:
+        logger.warning("%s has boosting tokens of other sizes than asked for (%s): taken", found[0], exact.parent.name)
         return found[0]
     if found:
         sizes = ", ".join(path.parent.name for path in found)

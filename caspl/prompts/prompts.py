@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from caspl.prompts.ensemble import TextEnsemble
 from caspl.prompts.segment import AnySegment
-from caspl.prompts.text import Piece, TextCascade, Words
+from caspl.prompts.text import Part, Piece, TextCascade, Words
 from caspl.prompts.vision import VisionCascade
 from caspl.towers.tokenizer import encode
 
@@ -26,6 +26,13 @@ class Prompts:
     after: Sequence[Piece] = ()
     vision: Sequence[AnySegment] = ()
     templates: tuple[str, ...] = ("{}.",)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether any of its segments learns."""
+        segments = [piece for piece in (*self.before, *self.after, *self.vision) if not isinstance(piece, Words)]
+        modules = [piece.segment if isinstance(piece, Part) else piece for piece in segments]
+        return any(value.requires_grad for module in modules for value in module.parameters())
 
     def cascade(self, boosting: Prompts | None = None) -> tuple[TextCascade | TextEnsemble, VisionCascade]:
         """Both towers' cascades, with the boosting segments in CasPL's places.

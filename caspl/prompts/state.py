@@ -29,11 +29,12 @@ class Header:
     Args:
         student, student_hash: name and weights hash of the CLIP that carries the tokens.
         teacher: name of the CLIP that was distilled.
-        dataset: name of the data set whose training images were seen.
+        dataset: name of the data set that the tokens are for; its class names are in the softmax.
         classnames: names in the softmax, base and new.
         template: text template of the teacher.
         seed, epochs, temperature: of the run.
         recipe: hash of all settings of the run; empty if unknown.
+        images: data set whose training images were seen; empty: that of ``dataset``.
         library: version that wrote the file.
         format: version of the file format.
     """
@@ -48,6 +49,7 @@ class Header:
     epochs: int
     temperature: float
     recipe: str = ""
+    images: str = ""
     library: str = __version__
     format: int = FORMAT
 
@@ -129,7 +131,7 @@ def _parse_header(path: Path, text: str) -> Header:
         content = json.loads(text)
         if content["format"] > FORMAT:
             raise CasPLError(f"{path} has format {content['format']}, this library reads up to {FORMAT}: upgrade caspl")
-        values = {item.name: content[item.name] for item in fields(Header)}
+        values = {item.name: content[item.name] for item in fields(Header) if item.name in content}
         header = Header(**(values | {"classnames": tuple(values["classnames"])}))
         whole = header.classnames_hash == content["classnames_hash"]
     except (ValueError, TypeError, KeyError) as error:

@@ -62,10 +62,7 @@ class TextCascade(nn.Module):
         self.tail = tail
         segments = [_segment_of(piece) for piece in (*self.before, *self.after)]
         self.segments = nn.ModuleDict({s.name: s for s in segments if s is not None})
-        for piece in self.after:
-            segment = _segment_of(piece)
-            if segment is not None and segment.depth > 1:
-                raise ValueError(f"segment {segment.name!r} stands after the class name and must have depth 1")
+        self._check_order()
         self.classnames: list[str] = []
 
     @property
@@ -132,6 +129,25 @@ class TextCascade(nn.Module):
         """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""
         kept = [piece for piece in self.before if isinstance(piece, Segment) and piece.name in names]
         return TextCascade(kept)
+
+    def _check_order(self) -> None:
+        """Refuse what the layout cannot hold.
+
+        Raises:
+            ValueError: for deep tokens after the class name, or image-conditioned ones where classes differ already.
+        """
+        own = False  # whether tokens differ from class to class from here on
+        for after, pieces in ((False, self.before), (True, self.after)):
+            own = own or after
+            for segment in filter(None, map(_segment_of, pieces)):
+                if after and segment.depth > 1:
+                    raise ValueError(f"segment {segment.name!r} stands after the class name and must have depth 1")
+                own = own or segment.class_specific
+                if own and segment.conditional:
+                    raise ValueError(
+                        f"segment {segment.name!r} depends on the image: it must stand before the class name and "
+                        "before class-specific tokens"
+                    )
 
     def _row(self, name: str, eos: int) -> tuple[list[int], list[int]]:
         """Ids of one class's own words with zeros where tokens of ``after`` go, and the places of those zeros.

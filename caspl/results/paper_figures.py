@@ -45,6 +45,11 @@ def base_to_new(dataset: str, trainer: str) -> tuple[float, float, float] | None
     return None
 
 
+def ablation_measure(ablation: str) -> str:
+    """What the paper's figures of an ablation are: hm, or another measure; hm where it has none."""
+    return next((row["measure"] for row in rows("ablations") if row["ablation"] == ablation), "hm")
+
+
 def ablation_figure(ablation: str, setting: str) -> float | None:
     """The paper's figure of one setting of an ablation of PromptSRC's cascade; None if the paper has none."""
     for row in rows("ablations"):

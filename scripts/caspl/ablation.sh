@@ -61,7 +61,7 @@ adapting_options() {
 }
 
 # run SEED TRAINER [CHANGE OF PHASE 1] [CHANGE OF PHASE 2]: base to new; CONFIG for a config other than tiny.yaml.
-# The labels made here are those that caspl/results/ablations.py looks for.
+# The labels made here are those that caspl/results/ablations/settings.py looks for.
 run() {
     local boosting=${3:-} adapting=${4:-} label log options command
     label=$CONFIG${boosting:+_boosting_$boosting}${adapting:+_adapting_$adapting}

@@ -178,6 +178,11 @@ def test_words_that_are_not_learned_stay() -> None:
     torch.testing.assert_close(pieces[0].values[0], embed(encode("a photo")))
 
 
+@pytest.mark.parametrize(("length", "depth"), [(0, 3), (2, 0)])
+def test_without_tokens_all_words_stay(length: int, depth: int) -> None:
+    assert text_context(CLIP_.text, length, depth, "a photo of a", "adapting") == [Words(tuple(encode("a photo of a")))]
+
+
 def test_a_name_that_does_not_fit_is_named() -> None:
     cascade = TextCascade([segment("adapting", 70, 1, SIZES.text_width)])
     with pytest.raises(CasPLError, match="a rather long name of a class"):
@@ -201,6 +206,17 @@ def test_text_features_are_kept_in_evaluation_only() -> None:
         assert len(model.encode_text()) == 2
         model.train()
         assert model.encode_text() is not model.encode_text()
+
+
+def test_text_that_does_not_learn_is_encoded_once_in_training() -> None:
+    """VPT's text, and boosting tokens that are frozen."""
+    frozen = Segment("boosting", normal_tokens(2, 3, SIZES.text_width), trainable=False)
+    model = PromptedCLIP(tiny_clip(), TextCascade([frozen]), VisionCascade(), NAMES).train()
+    kept = model.encode_text()
+    assert model.encode_text() is kept
+    frozen.values.requires_grad_(True)
+    model.forget_text()
+    assert model.encode_text().requires_grad
 
 
 def test_frozen_towers_stay_in_evaluation_mode() -> None:

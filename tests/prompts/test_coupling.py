@@ -158,6 +158,22 @@ def test_many_images_are_taken_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     torch.testing.assert_close(in_parts.logits, whole.logits, rtol=0, atol=1e-4)
 
 
+@pytest.mark.parametrize("position", ["middle", "front"])
+def test_conditioned_tokens_stand_before_the_name(position: str) -> None:
+    """Behind it, or behind class-specific ones, every image would need every class's tokens anew."""
+
+    def segment_type(name: str, values: Tensor) -> Segment:
+        return ImageConditioned(name, values, SIZES.embed_dim)
+
+    with pytest.raises(ValueError, match="must stand before the class name"):
+        coop_context(CLIP_.text, 4, "", position=position, segment_type=segment_type).cascade()
+    with pytest.raises(ValueError, match="cannot be class-specific too"):
+        coop_context(CLIP_.text, 4, "", classes=3, segment_type=segment_type)
+    own = Segment("own", 0.02 * torch.randn(1, 3, 2, SIZES.text_width))
+    with pytest.raises(ValueError, match="before class-specific tokens"):
+        TextCascade([own, segment_type("adapting", tokens(1, 2, SIZES.text_width))])
+
+
 def test_conditioned_tokens_need_the_image() -> None:
     segment = ImageConditioned("adapting", tokens(1, 2, SIZES.text_width), SIZES.embed_dim)
     cascade = TextCascade([segment])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import shlex
@@ -260,10 +261,21 @@ def test_the_command_prints_what_has_runs(runs: Path, capsys: pytest.CaptureFixt
     assert main([str(runs)]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("domain\n")
-    assert "83.84 to 84.56  60.50 to 63.00  +2.50 ± 0.71  agree" in printed
+    assert "83.84 to 84.56 (few-shot accuracy)  60.50 to 63.00  +2.50 ± 0.71  agree" in printed
     assert "depth" not in printed.split("HM: harmonic")[0]
     assert main([str(runs), "tokens", "--format", "markdown"]) == 0
     assert "| a cascade of 4+4 beats 8 adapting tokens | HM | 80.38 to 83.14 | - | - | - |" in capsys.readouterr().out
+
+
+def test_csv_holds_one_table(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([str(runs), "domain", "--format", "csv"]) == 0
+    lines = list(csv.reader(capsys.readouterr().out.splitlines()))
+    assert [line[1] for line in lines] == ["domain", "none", "outside", "inside"]
+    assert {len(line) for line in lines} == {9}
+    assert main([str(runs), "directions", "--format", "csv"]) == 0
+    assert next(csv.reader(capsys.readouterr().out.splitlines()))[1] == "claim"
+    assert main([str(runs), "--format", "csv"]) == 2
+    assert "one of domain, directions" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

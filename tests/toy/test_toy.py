@@ -38,10 +38,10 @@ def test_it_runs_from_its_config(boosted: bool, eurosat: Path, clips: dict[str, 
     common = [
         "--root", str(eurosat), "--trainer", name, "--seed", "1", "--backbone", clips["student"],
         "--dataset-config-file", str(REPO / "configs/datasets/eurosat.yaml"), "--config-file", str(HERE / "toy.yaml"),
-        "TRAINER.CASPL.BOOSTING", str(boosting_file(tmp_path / "boosting.safetensors")),
     ]
     # fmt: on
-    base = ["DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
+    boosting = str(boosting_file(tmp_path / "boosting.safetensors"))
+    base = ["TRAINER.CASPL.BOOSTING", boosting, "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"]
     assert train.main([*common, "--output-dir", str(tmp_path / "base"), *base]) == 0
     new = ["--eval-only", "--model-dir", str(tmp_path / "base"), "DATASET.SUBSAMPLE_CLASSES", "new"]
     assert train.main([*common, "--output-dir", str(tmp_path / "new"), *new]) == 0

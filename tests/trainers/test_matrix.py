@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from dassl.engine import TRAINER_REGISTRY
-from tests.cases import CASES, Case
+from tests.cases import CASES, TEXT, Case
 from tests.conftest import CLASSES
 from tests.trainers.building import batch, build, logits
 
@@ -62,10 +62,19 @@ def test_a_step_changes_exactly_what_is_declared(
 
 @every_row
 def test_precisions_agree(case: Case, boosted: bool, clips: dict[str, str], tmp_path: Path) -> None:
-    exact = logits(build(case, boosted, clips, tmp_path)).softmax(-1)
-    for precision, tolerance in (("bf16", 0.1), ("amp", 0.1)):
-        near = logits(build(case, boosted, clips, tmp_path, precision)).softmax(-1)
-        assert (near - exact).abs().max() < tolerance, precision
+    """With tokens so large that without them the probabilities would be further off than what is tolerated."""
+
+    def probabilities(precision: str, factor: float) -> torch.Tensor:
+        trainer = build(case, boosted, clips, tmp_path, precision)
+        for parameter in trainer.segments.parameters():
+            parameter.data *= factor
+        return logits(trainer).softmax(-1)
+
+    exact = probabilities("fp32", 20)
+    for precision in ("bf16", "amp"):
+        assert (probabilities(precision, 20) - exact).abs().max() < 0.03, precision
+    if boosted or TEXT in case.trained:  # a small image tower hardly heeds its tokens
+        assert (probabilities("fp32", 0) - exact).abs().max() > 0.03
 
 
 @every_learning_row

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +12,14 @@ from torch import Tensor
 
 from caspl.errors import CasPLError
 from caspl.precision import Precision
+from caspl.prompts import Segment, text_context
+from caspl.templates import SELECTED
 from tests.cases import CASES
-from tests.conftest import boosting_file
-from tests.tiny_clip import SIZES
+from tests.conftest import CLASSES, boosting_file
+from tests.stubs import make_cfg, make_trainer
+from tests.tiny_clip import SIZES, tiny_clip
 from tests.trainers.building import batch, build
+from trainers.folder import claim
 
 CASE = {case.trainer: case for case in CASES}
 
@@ -98,6 +103,16 @@ def test_another_students_tokens_are_refused(clips: dict[str, str], tmp_path: Pa
         ("PromptSRC", {"TRAINER__PROMPTSRC__GPA_MEAN": 1000}, "vanish on all"),
         ("ZeroshotCLIP", {"TRAINER__ZSCLIP__TEMPLATE": "a photo."}, "must hold {} once"),
         ("ZeroshotCLIP", {"TRAINER__ZSCLIP__TEMPLATE": "a {} of {name}."}, "must hold {} once"),
+        ("VPT", {"TRAINER__VPT__N_CTX_VISION": 0}, r"no tokens to learn: .* in TRAINER\.VPT"),
+        ("IVLP", {"TRAINER__IVLP__N_CTX_VISION": 0, "TRAINER__IVLP__N_CTX_TEXT": 0}, r"no tokens .* TRAINER\.IVLP"),
+        ("MaPLe", {"TRAINER__MAPLE__PROMPT_DEPTH": 0}, "at least one token in one layer"),
+        ("MPL", {"TRAINER__MPL__N_RM_OP": 3}, "N_RM_OP"),
+        (
+            "CoOp",
+            {"TRAINER__COOP__CTX_INIT": "an orthorectified", "TRAINER__COOP__CLASS_TOKEN_POSITION": "front"},
+            "only",
+        ),
+        ("ZeroshotCLIP", {"TRAINER__ZSCLIP__TEMPLATE": "un{}."}, "needs a space before"),
         ("CoOp", {"TRAINER__CASPL__TEACHER_SCALE": "studnt"}, "student or teacher, not 'studnt'"),
         ("CoOp", {"TRAINER__CASPL__REFERENCE": "boostd"}, "plain or boosted"),
         ("CoOp", {"TEST__FINAL_MODEL": "foo"}, "last_step or best_val"),
@@ -144,3 +159,55 @@ def test_precision_modes(
 ) -> None:
     precision = Precision(mode, torch.device(device))
     assert (precision.weights, precision.autocast, precision.scaled) == (weights, autocast, scaled)
+
+
+def test_evaluation_with_other_settings_is_refused(clips: dict[str, str], tmp_path: Path) -> None:
+    """Tensors of the same names and shapes may mean something else under other settings, or in another method."""
+    trainer = build(CASE["MPL"], False, clips, tmp_path, TRAINER__MPL__N_RM_OP=1)
+    claim(trainer.cfg, trainer.section)
+    trainer.save_model(0, str(tmp_path / "run"))
+    with pytest.raises(CasPLError, match=r"N_RM_OP 1 there, 2 here\); evaluate it with the config"):
+        build(CASE["MPL"], False, clips, tmp_path).load_model(str(tmp_path / "run"))
+    build(CASE["MPL"], False, clips, tmp_path, "amp", TRAINER__MPL__N_RM_OP=1).load_model(str(tmp_path / "run"))
+
+    source = build(CASE["PromptSRC"], False, clips, tmp_path / "src")
+    claim(source.cfg, source.section)
+    source.save_model(0, str(tmp_path / "src" / "run"))
+    build(CASE["PromptSRC"], False, clips, tmp_path, TRAINER__PROMPTSRC__GPA_STD=7).load_model(
+        str(tmp_path / "src" / "run")
+    )
+    with pytest.raises(CasPLError, match="was trained with other settings"):
+        build(CASE["IVLP"], False, clips, tmp_path).load_model(str(tmp_path / "src" / "run"))
+
+
+def test_words_that_phase_1_does_not_learn_are_left_away(clips: dict[str, str], tmp_path: Path) -> None:
+    """Phase 2 gets tokens alone, so the student must not have seen other words."""
+    settings = {"TRAINER__CASPL__N_CTX_TEXT": 2, "TRAINER__CASPL__CTX_INIT": "a photo of a"}
+    settings |= {"TRAINER__CASPL__TEACHER": clips["teacher"], "TRAINER__CASPL__BOOSTING_DIR": str(tmp_path)}
+    cfg = make_cfg("CasPL", clips["student"], SIZES.resolution, DATASET__NAME="EuroSAT", **settings)
+    text = make_trainer(cfg, CLASSES).model.text
+    assert [type(piece) for piece in text.before] == [Segment]
+    photo = text_context(tiny_clip().text, 2, 1, "a photo", "adapting")[0]
+    torch.testing.assert_close(text.segments["boosting"].values[0], photo.values[0])
+
+
+def test_the_ensemble_is_clips_own_selection(clips: dict[str, str], tmp_path: Path) -> None:
+    open_clip = pytest.importorskip("open_clip")
+    published = {template("x") for template in open_clip.SIMPLE_IMAGENET_TEMPLATES}
+    assert {template.format("x") for template in SELECTED} == published
+    for dataset, own in (("ImageNet", 0), ("ImageNetV2", 1), ("EuroSAT", 1)):
+        text = build(CASE["ZeroshotCLIP2"], False, clips, tmp_path, DATASET__NAME=dataset).model.text
+        assert len(text.members) == 7 + own
+
+
+def test_boosting_tokens_for_something_else_are_warned_of(
+    clips: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("trainers"), "propagate", True)  # whatever ran before
+    build(CASE["CoOp"], True, clips, tmp_path)
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    monkeypatch.setattr("tests.trainers.building.CLASSES", (*CLASSES, "Glacier"))
+    build(CASE["CoOp"], True, clips, tmp_path, DATASET__NAME="UCF101")
+    warned = " ".join(record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING)
+    assert "were learned for EuroSAT" in warned
+    assert "were learned without the class Glacier" in warned

@@ -13,6 +13,8 @@ from caspl.results.base_new import NOTE
 from caspl.results.collect import find_records
 from caspl.results.tables import FORMATS, print_text
 
+DIRECTIONS = "directions"  # the table of the paper's claims
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
@@ -23,7 +25,7 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"{NOTE} {views.NOTE}",
     )
     made.add_argument("folder", nargs="?", default="output/ablations", metavar="FOLDER", help="where the runs lie")
-    made.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join(SETTINGS)} (default: all that have runs)")
+    made.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join((*SETTINGS, DIRECTIONS))} (default: all with runs)")
     made.add_argument("--format", choices=list(FORMATS), default="text", help="(default: text)")
     return made
 
@@ -40,18 +42,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _tables(options: argparse.Namespace) -> str:
-    unknown = [name for name in options.names if name not in SETTINGS]
+    unknown = [name for name in options.names if name not in (*SETTINGS, DIRECTIONS)]
     if unknown:
-        raise CasPLError(f"there is no ablation {unknown[0]!r}; there are {', '.join(SETTINGS)}.")
+        raise CasPLError(f"there is no ablation {unknown[0]!r}; there are {', '.join((*SETTINGS, DIRECTIONS))}.")
     groups = views.runs(find_records(options.folder))
-    names = options.names or views.begun(groups)
+    names = [name for name in options.names if name != DIRECTIONS] or views.begun(groups)
     if not names:
         raise CasPLError(f"there are no runs of an ablation below {options.folder}; see scripts/caspl/ablation.sh.")
-    shown = FORMATS[options.format]
     # One by one: tables that are rendered together have the same columns.
-    tables = [*(views.table(name, groups) for name in names), views.directions(names, groups)]
+    tables = {name: views.table(name, groups) for name in names} | {DIRECTIONS: views.directions(names, groups)}
+    shown = FORMATS[options.format]
+    if options.format == "csv":
+        if len(options.names) != 1:
+            raise CasPLError(f"a CSV file holds one table: name one of {', '.join(tables)}.")
+        return shown([tables[options.names[0]]], "")
     notes = [*[""] * (len(tables) - 1), f"{NOTE} {views.NOTE}"]
-    return "\n".join(shown([table], note) for table, note in zip(tables, notes, strict=True))
+    return "\n".join(shown([table], note) for table, note in zip(tables.values(), notes, strict=True))
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from caspl.results.ablations.settings import GRIDS, SETTINGS, Run
 from caspl.results.ablations.verdict import Groups, judge, papers
 from caspl.results.base_new import figures, seeds
 from caspl.results.collect import Group, base_to_new
+from caspl.results.paper_figures import ablation_measure
 from caspl.results.record import RunRecord
 from caspl.results.tables import MISSING, Cell, Figure, Table
 
@@ -62,14 +63,16 @@ def _direction(claim: Claim, groups: Groups) -> list[Cell]:
     found, paper = judge(claim, groups), papers(claim)
     rival = f" ({found.rival})" if found.rival else ""
     here = MISSING if found.above is None else f"{found.below:.2f}{rival} to {found.above:.2f}"
-    there = MISSING if paper is None else f"{paper[1]:.2f} to {paper[0]:.2f}"
+    measure = ablation_measure(claim.ablation)
+    unit = "" if measure == "hm" else f" ({measure})"
+    there = MISSING if paper is None else f"{paper[1]:.2f} to {paper[0]:.2f}{unit}"
     gap = found.difference
     difference = Figure(None) if gap is None else Figure(gap.mean, gap.spread, signed=True)
     return [claim.text, claim.measure.replace("hm", "HM"), there, here, difference, found.word]
 
 
 def _row(group: Group | None) -> list[Cell]:
-    return [MISSING] * 4 if group is None else [*figures(group), seeds(group)]
+    return [*[Figure(None)] * 3, MISSING] if group is None else [*figures(group), seeds(group)]
 
 
 def _harmonic(group: Group | None) -> Figure:
