@@ -8,11 +8,6 @@ from datasets.protocol import CoOpDataset, Split, folder_split
 class Caltech101(CoOpDataset):
     """Fei-Fei et al., Learning generative visual models from few training examples."""
 
-    dataset_dir = "caltech-101"
-    image_folder = "101_ObjectCategories"
-    split_file = "split_zhou_Caltech101.json"
-    split_id = "1hyarUivQE36mY6jSomru6Fjd-JzwcCzN"
-
     ignored = ("BACKGROUND_Google", "Faces_easy")
     names = {"airplanes": "airplane", "Faces": "face", "Leopards": "leopard", "Motorbikes": "motorbike"}
 

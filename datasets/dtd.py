@@ -8,11 +8,6 @@ from datasets.protocol import CoOpDataset, Split, folder_split
 class DescribableTextures(CoOpDataset):
     """Cimpoi et al., Describing textures in the wild."""
 
-    dataset_dir = "dtd"
-    image_folder = "images"
-    split_file = "split_zhou_DescribableTextures.json"
-    split_id = "1u3_QfB467jqHgNXC00UIzbLZRQCg2S7x"
-
     def make_split(self) -> Split:
         """Rule A; the ten official splits are not used."""
         return folder_split(self.image_dir)

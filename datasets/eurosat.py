@@ -8,11 +8,6 @@ from datasets.protocol import CoOpDataset, Split, folder_split
 class EuroSAT(CoOpDataset):
     """Helber et al., EuroSAT: a novel dataset and deep learning benchmark for land use classification (RGB)."""
 
-    dataset_dir = "eurosat"
-    image_folder = "2750"
-    split_file = "split_zhou_EuroSAT.json"
-    split_id = "1Ip7yaCWFi0eaOFUGga0lUdVi_DDQth1o"
-
     # Part of the benchmark: the names of the folders give other zero-shot figures.
     names = {
         "AnnualCrop": "Annual Crop Land",

@@ -1,12 +1,9 @@
 """ImageNet-Sketch: drawings of the 1000 classes."""
 
 from dassl.data.datasets import DATASET_REGISTRY
-from datasets.protocol.wnids import ImageNetVariant
+from datasets.protocol import CoOpDataset
 
 
 @DATASET_REGISTRY.register()
-class ImageNetSketch(ImageNetVariant):
+class ImageNetSketch(CoOpDataset):
     """Wang et al., Learning robust global representations by penalizing local predictive power."""
-
-    dataset_dir = "imagenet-sketch"
-    image_folder = "images"

@@ -12,11 +12,6 @@ from datasets.protocol.matlab import read_mat
 class OxfordFlowers(CoOpDataset):
     """Nilsback and Zisserman, Automated flower classification over a large number of classes."""
 
-    dataset_dir = "oxford_flowers"
-    image_folder = "jpg"
-    split_file = "split_zhou_OxfordFlowers.json"
-    split_id = "1Pp0sRXzZFZq15zVOzKjKBu4A9i01nozT"
-
     def make_split(self) -> Split:
         """Rule A over imagelabels.mat, with the names in cat_to_name.json; the official split is not used."""
         folder = self.image_dir.parent

@@ -8,11 +8,6 @@ from datasets.protocol import CoOpDataset, Entry, Split, hold_out_val, read_line
 class OxfordPets(CoOpDataset):
     """Parkhi et al., Cats and dogs."""
 
-    dataset_dir = "oxford_pets"
-    image_folder = "images"
-    split_file = "split_zhou_OxfordPets.json"
-    split_id = "1501r8Ber4nNKvmlFVQZ8SeUHTcdTTEqs"
-
     def make_split(self) -> Split:
         """Rule B over annotations/trainval.txt and test.txt."""
         return hold_out_val(self._entries("trainval.txt"), self._entries("test.txt"))

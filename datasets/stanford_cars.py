@@ -9,11 +9,6 @@ from datasets.protocol.matlab import read_mat
 class StanfordCars(CoOpDataset):
     """Krause et al., 3D object representations for fine-grained categorization."""
 
-    # Paths in the split start with cars_train/ or cars_test/, so there is no image folder between.
-    dataset_dir = "stanford_cars"
-    split_file = "split_zhou_StanfordCars.json"
-    split_id = "1ObCFbaAgVu0I-k_Au-gIUcefirdAuizT"
-
     def make_split(self) -> Split:
         """Rule B over the annotations of the development kit."""
         return hold_out_val(

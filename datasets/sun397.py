@@ -8,11 +8,6 @@ from datasets.protocol import CoOpDataset, Entry, Labels, Split, hold_out_val, r
 class SUN397(CoOpDataset):
     """Xiao et al., SUN database: large-scale scene recognition from abbey to zoo."""
 
-    dataset_dir = "sun397"
-    image_folder = "SUN397"
-    split_file = "split_zhou_SUN397.json"
-    split_id = "1y2RD81BYuiyvebdN-JymPfyWYcd8_MUq"
-
     def make_split(self) -> Split:
         """Rule B over the first official partition."""
         return hold_out_val(self._entries("Training_01.txt"), self._entries("Testing_01.txt"))

@@ -10,11 +10,6 @@ from datasets.protocol import CoOpDataset, Entry, Labels, Split, hold_out_val, r
 class UCF101(CoOpDataset):
     """Soomro et al., UCF101: a dataset of 101 human action classes from videos in the wild."""
 
-    dataset_dir = "ucf101"
-    image_folder = "UCF-101-midframes"
-    split_file = "split_zhou_UCF101.json"
-    split_id = "1I0S0q91hJfsV9Gf4xDIjgDq4AqBNJb1y"
-
     def make_split(self) -> Split:
         """Rule B over the first official split."""
         return hold_out_val(self._entries("trainlist01.txt"), self._entries("testlist01.txt"))

@@ -9,12 +9,13 @@ from typing import Any, cast
 
 from yacs.config import CfgNode
 
+from caspl.data import PUBLISHED, Entry, Published, Split, check_split, read_split, write_split
+from caspl.data.listing import found_in
+from caspl.data.official import READERS
 from caspl.errors import CasPLError
 from dassl.data.datasets import DatasetBase, Datum
 from datasets.protocol.fewshot import few_shots
 from datasets.protocol.items import check_images, make_items
-from datasets.protocol.listing import found_in
-from datasets.protocol.split import Entry, Split, check_split, read_split, write_split
 from datasets.protocol.subset import select_classes
 
 logger = logging.getLogger(__name__)
@@ -23,21 +24,31 @@ logger = logging.getLogger(__name__)
 class CoOpDataset(DatasetBase):
     """A data set of the CoOp protocol. A subclass says where its files lie and how a missing split is made.
 
+    Where the files of a published one lie is known by the name of its class, from ``caspl.data.PUBLISHED``.
+
     Attributes:
+        published: what is known of a published data set.
         dataset_dir: folder of the data set below ``DATASET.ROOT``; in instances its absolute path.
         image_folder: folder in it to which the paths of the split are relative.
-        split_file: name of the published split file, if there is one.
-        split_id: where Google Drive keeps it.
+        split_file: name of the split file, if there is one.
         sample_val: whether few-shot sampling reduces val too.
         test_only: the data set has no training images; its "training" list is the test list and only tells the
             classes, and shots and subsets do not apply.
     """
 
+    published: Published | None = None
     image_folder = ""
     split_file = ""
-    split_id = ""
     sample_val = True
     test_only = False
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        known = PUBLISHED.get(cls.__name__)
+        if known:
+            cls.published = known
+            cls.dataset_dir, cls.image_folder = known.folder, known.images
+            cls.split_file, cls.test_only = known.split_file, known.test_only
 
     def __init__(self, cfg: CfgNode) -> None:
         name = type(self).__name__
@@ -68,9 +79,10 @@ class CoOpDataset(DatasetBase):
         for folder in (base / self.dataset_dir, base / self.dataset_dir / self.image_folder):
             if not folder.is_dir():
                 layout = "/".join(filter(None, ("DIR", self.dataset_dir, self.image_folder)))
+                command = f"; python -m caspl.data prepare {self.published.name} gets them" if self.published else ""
                 raise CasPLError(
                     f"{type(self).__name__}: there is no folder {folder} ({found_in(folder.parent)}): "
-                    f"the images are expected in {layout}, with DIR given by --root DIR or $DATA"
+                    f"the images are expected in {layout}, with DIR given by --root DIR or $DATA{command}"
                 )
         return base / self.dataset_dir
 
@@ -95,13 +107,15 @@ class CoOpDataset(DatasetBase):
         return split
 
     def make_split(self) -> Split:
-        """Make the split from what the archives of the data set bring.
+        """Make the split from what the archives of the data set bring; here, for those that come with their split.
 
         Raises:
             CasPLError: something is missing or damaged.
             ValueError: the parts contradict each other.
         """
-        raise NotImplementedError(f"{type(self).__name__} has neither a split file nor a rule to make its split")
+        if self.published is None or self.published.name not in READERS:
+            raise NotImplementedError(f"{type(self).__name__} has neither a split file nor a rule to make its split")
+        return READERS[self.published.name](Path(self.dataset_dir), self.image_dir)
 
     def _made(self) -> Split:
         try:
@@ -112,7 +126,7 @@ class CoOpDataset(DatasetBase):
         return split
 
     def _published(self) -> str:
-        source = f": https://drive.google.com/file/d/{self.split_id}" if self.split_id else ""
+        source = f": {self.published.split_urls[-1]}" if self.published and self.published.split_urls else ""
         return f"Results do not compare with published ones; delete the file and put the published one there{source}"
 
     def _draw(self, entries: list[Entry], shots: int) -> list[Entry]:

@@ -14,10 +14,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
+from caspl.data import Entry, Split
 from caspl.errors import CasPLError
 from caspl.files import write_json
 from datasets.protocol.pickles import read_pickled_sample
-from datasets.protocol.split import Entry, Split
 
 logger = logging.getLogger(__name__)
 

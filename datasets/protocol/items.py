@@ -6,9 +6,10 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from caspl.data import Entry
+from caspl.data.listing import missing_images
 from caspl.errors import CasPLError
 from dassl.data.datasets import Datum
-from datasets.protocol.split import Entry
 
 
 def make_items(image_dir: Path, entries: Iterable[Entry]) -> list[Datum]:
@@ -20,15 +21,11 @@ def make_items(image_dir: Path, entries: Iterable[Entry]) -> list[Datum]:
 def check_images(image_dir: Path, entries: Iterable[Entry]) -> None:
     """Check that the images are there.
 
-    Folders are listed once each: on a network disk, asking for a million files one by one takes many minutes.
-
     Raises:
         CasPLError: some are missing; says how many, and names the first.
     """
     paths = {entry.path for entry in entries}
-    present = {f"{folder}{name}" for folder in {_folder(path) for path in paths} for name in _names(image_dir / folder)}
-    # The second look is for links, ".." and file systems that ignore case.
-    missing = sorted(path for path in paths - present if not (image_dir / path).is_file())
+    missing = missing_images(image_dir, paths)
     if missing:
         raise CasPLError(
             f"{len(missing)} of {len(paths)} images of the split are missing, the first is {image_dir / missing[0]}: "
@@ -41,14 +38,3 @@ def _item(impath: str, label: int, classname: str) -> Datum:
     item = Datum.__new__(Datum)
     vars(item).update(_impath=impath, _label=label, _domain=0, _classname=classname)
     return item
-
-
-def _folder(path: str) -> str:
-    return path[: path.rfind("/") + 1]
-
-
-def _names(folder: Path) -> list[str]:
-    try:
-        return os.listdir(folder)
-    except OSError:
-        return []

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
 
+from caspl.data import Entry, Split
+from caspl.data.listing import class_folders, folder_entries
 from caspl.errors import CasPLError
-from datasets.protocol.split import Entry, Split
 
 TRAIN_RATIO = 0.5
 VAL_RATIO = 0.2
@@ -48,6 +50,12 @@ def hold_out_val(trainval: Iterable[Entry], test: list[Entry]) -> Split:
         split.val.extend(group[:val])
         split.train.extend(group[val:])
     return split
+
+
+def folder_split(folder: Path, renamed: Mapping[str, str] | None = None, ignored: Collection[str] = ()) -> Split:
+    """Rule A over a folder for each class. Labels follow the folder names, not the names given in ``renamed``."""
+    names = {name: (renamed or {}).get(name, name) for name in class_folders(folder) if name not in ignored}
+    return split_by_ratio(folder_entries(folder, names))
 
 
 def _shuffled_classes(entries: Iterable[Entry]) -> list[list[Entry]]:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 
+from caspl.data import Entry, Split
 from caspl.errors import CasPLError
-from datasets.protocol.split import Entry, Split
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +30,18 @@ def select_classes(split: Split, subset: str) -> Split:
     chosen = labels[:half] if subset == "base" else labels[half:]
     if not chosen:
         raise CasPLError("there are no new classes: the data set has one class, and that is the base class")
-    logger.info("%s classes: %d of %d", subset, len(chosen), len(labels))
+    names = {entry.label: entry.classname for entry in split.train}
+    logger.info("%s: %d of %d classes: %s", subset, len(chosen), len(labels), some([names[label] for label in chosen]))
+    if len(chosen) == 1:
+        logger.warning("there is one class among the %s classes, so that every answer is right", subset)
     renumbered = {label: position for position, label in enumerate(chosen)}
 
     def cut(entries: list[Entry]) -> list[Entry]:
         return [entry._replace(label=renumbered[entry.label]) for entry in entries if entry.label in renumbered]
 
     return Split(cut(split.train), cut(split.val), cut(split.test), split.origin)
+
+
+def some(names: Sequence[str], most: int = 10) -> str:
+    """The first names of a list, in words."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")

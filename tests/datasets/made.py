@@ -6,7 +6,7 @@ import random
 from collections import defaultdict
 from collections.abc import Iterable
 
-from datasets.protocol.split import Entry, Split
+from caspl.data import Entry, Split
 
 NAMES = ("ant", "bee", "cow", "dog", "elk")
 

@@ -126,7 +126,7 @@ def sun397(root: Path) -> None:
     scenes = ("/a/abbey", "/a/apartment_building/outdoor", "/w/wine_cellar/barrel_storage")
     text(folder / "ClassName.txt", scenes)
     for part, count in (("Training_01.txt", 10), ("Testing_01.txt", 3)):
-        lines = [f"{scene}/sun_{part[0].lower()}{number}.jpg" for scene in scenes for number in range(count)]
+        lines = [f"{scene}/sun_{part[1]}{number}.jpg" for scene in scenes for number in range(count)]
         text(folder / part, lines)
         images(folder / "SUN397", [line[1:] for line in lines])
     images(folder / "SUN397", ["a/abbey/sun_unused.jpg"])

@@ -85,8 +85,8 @@ def test_test_only_sets_ignore_shots_and_subsets(name: str, load: Load, miniatur
 def test_configs_name_every_data_set_once() -> None:
     names = [yaml.safe_load(path.read_text())["DATASET"] for path in sorted(CONFIGS.glob("*.yaml"))]
     assert all(section.keys() == {"NAME"} for section in names)
-    assert sorted(section["NAME"] for section in names) == sorted([*MINIATURES, "TinySat", "TinyWorld"])
-    assert set(DATASET_REGISTRY.registered_names()) >= {*MINIATURES, "TinySat", "TinyWorld"}
+    assert sorted(section["NAME"] for section in names) == sorted([*MINIATURES, "Folder", "TinySat", "TinyWorld"])
+    assert set(DATASET_REGISTRY.registered_names()) >= {*MINIATURES, "Folder", "TinySat", "TinyWorld"}
 
 
 def test_flowers_keep_the_order_of_the_annotations(load: Load, tmp_path: Path) -> None:

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from caspl.data import Entry, Split
 from caspl.errors import CasPLError
 from dassl.data.datasets import Datum
 from datasets.protocol.fewshot import few_shots
-from datasets.protocol.split import Entry, Split
 from tests.datasets.conftest import Load
 from tests.datasets.digits import write_eurosat_digits
 from tests.datasets.made import NAMES, draw, made_split, positions

@@ -14,9 +14,9 @@ from typing import Any, cast
 import pytest
 
 import datasets  # noqa: F401
+from caspl.data import Entry, read_split, write_split
 from dassl.data.datasets import DATASET_REGISTRY, DatasetBase, Datum
 from datasets.protocol.fewshot import few_shots
-from datasets.protocol.split import Entry, read_split, write_split
 from datasets.protocol.subset import select_classes
 
 SAMPLES = {

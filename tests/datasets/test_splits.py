@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from caspl.data import Entry, read_split, write_split
 from caspl.errors import CasPLError
 from datasets.protocol import hold_out_val, split_by_ratio
-from datasets.protocol.split import Entry, read_split, write_split
 from datasets.protocol.subset import select_classes
 from tests.datasets.made import entries, made_split
 

@@ -25,7 +25,8 @@ def parser() -> argparse.ArgumentParser:
         epilog=f"{NOTE} {views.NOTE}",
     )
     made.add_argument("folder", nargs="?", default="output/ablations", metavar="FOLDER", help="where the runs lie")
-    made.add_argument("names", nargs="*", metavar="NAME", help=f"{', '.join((*SETTINGS, DIRECTIONS))} (default: all with runs)")
+    names = ", ".join((*SETTINGS, DIRECTIONS))
+    made.add_argument("names", nargs="*", metavar="NAME", help=f"{names} (default: all that have runs)")
     made.add_argument("--format", choices=list(FORMATS), default="text", help="(default: text)")
     return made
 

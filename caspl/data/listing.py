@@ -6,9 +6,8 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
+from caspl.data.split import Entry
 from caspl.errors import CasPLError
-from datasets.protocol.rules import split_by_ratio
-from datasets.protocol.split import Entry, Split
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
 
@@ -46,10 +45,15 @@ def folder_entries(folder: Path, names: Mapping[str, str], prefix: str = "") -> 
     return entries
 
 
-def folder_split(folder: Path, renamed: Mapping[str, str] | None = None, ignored: Collection[str] = ()) -> Split:
-    """Rule A over a folder for each class. Labels follow the folder names, not the names given in ``renamed``."""
-    names = {name: (renamed or {}).get(name, name) for name in class_folders(folder) if name not in ignored}
-    return split_by_ratio(folder_entries(folder, names))
+def missing_images(image_dir: Path, paths: Collection[str]) -> list[str]:
+    """Those of the paths below ``image_dir`` at which there is no file, sorted.
+
+    Folders are listed once each: on a network disk, asking for a million files one by one takes many minutes.
+    """
+    folders = {path[: path.rfind("/") + 1] for path in paths}
+    present = {f"{folder}{name}" for folder in folders for name in _names(image_dir / folder)}
+    # The second look is for links, ".." and file systems that ignore case.
+    return sorted(path for path in set(paths) - present if not (image_dir / path).is_file())
 
 
 class Labels(dict[str, int]):
@@ -99,3 +103,10 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
             return list(items)
     except OSError as error:
         raise CasPLError(f"the folder {folder} cannot be listed ({error.strerror})") from error
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return os.listdir(folder)
+    except OSError:
+        return []

@@ -67,13 +67,23 @@ def read_split(path: Path) -> Split:
     return split
 
 
-def write_split(path: Path, split: Split) -> None:
-    """Write a split file in the published form; ``origin`` becomes a fourth key, which other readers pass over."""
+def split_text(split: Split) -> str:
+    """A split in the published form, byte for byte; ``origin`` becomes a fourth key, which other readers pass over."""
     content: dict[str, Any] = {name: getattr(split, name) for name in LISTS}
     if split.origin:
         content["origin"] = split.origin
-    text = json.dumps(content, indent=4, separators=(",", ": "))
+    return json.dumps(content, indent=4, separators=(",", ": "))
+
+
+def write_split(path: Path, split: Split) -> None:
+    """Write a split file in the published form."""
+    text = split_text(split)
     write_atomically(path, lambda temporary: Path(temporary).write_text(text, encoding="ascii"))
+
+
+def blob_id(content: bytes) -> str:
+    """What ``git hash-object`` says of a file with this content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def check_split(split: Split) -> None:

@@ -1,0 +1,153 @@
+"""A user's own images, by configuration alone (docs/your-data.md)."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from caspl.data.listing import missing_images
+from caspl.errors import CasPLError
+from dassl.data.datasets import DATASET_REGISTRY, Datum
+from datasets.protocol import CoOpDataset, Entry, Split
+from datasets.protocol.assign import as_kept, as_split, by_ratios, class_names
+from datasets.protocol.forms import OWN_SPLIT, find_source
+from datasets.protocol.items import make_items
+from datasets.protocol.subset import select_classes, some
+from datasets.protocol.tables import inside, read_names, read_paths
+from datasets.protocol.walk import Found, images_below
+
+logger = logging.getLogger(__name__)
+
+NO_LABEL = -1
+
+
+@DATASET_REGISTRY.register()
+class Folder(CoOpDataset):
+    """Images in ``DATASET.ROOT``; ``DATASET.FOLDER`` says what the folder does not, with paths relative to it.
+
+    The first of these that is there describes the images: the file ``LIST``; one ``split*.json`` in CoOp's form;
+    ``train/<class>/`` and ``test/<class>/``; ``<class>/``; one ``.csv`` or ``.tsv``. The label of a class is its place
+    among the sorted folder names, whatever prompts call it. ``train_u`` holds the images of ``UNLABELLED``.
+    """
+
+    def __init__(self, cfg: CfgNode) -> None:
+        self.settings = cfg.DATASET
+        self.made = Split([], [], [])
+        self.unlabelled: list[Datum] = []
+        super().__init__(cfg)
+        self._train_u = self.unlabelled or None
+
+    def load_split(self) -> Split:
+        """Read the split, or arrange what there is; look for unlabelled images."""
+        listed, named, unlabelled = (self._path(key) for key in ("LIST", "CLASSNAMES", "UNLABELLED"))
+        source = find_source(self.image_dir, listed, [path for path in (named, unlabelled) if path])
+        given = read_names(named) if named else {}
+        split = self._read(source, given) if isinstance(source, Path) else self._arrange(*source, given)
+        self._require(entry.path for entry in (*split.train, *split.val, *split.test))
+        if unlabelled:
+            self.unlabelled = self._unlabelled(unlabelled, split)
+        self._say(split)
+        return select_classes(split, self.settings.SUBSAMPLE_CLASSES) if self.test_only else split
+
+    def make_split(self) -> Split:
+        """What has been arranged."""
+        return self.made
+
+    def _path(self, key: str) -> Path | None:
+        """The file or folder that a setting names.
+
+        Raises:
+            CasPLError: it is not there.
+        """
+        given = self.settings.FOLDER[key]
+        path = Path(os.path.normpath(self.image_dir / Path(given).expanduser()))
+        if given and not path.exists():
+            raise CasPLError(f"DATASET.FOLDER.{key}: there is no {path} (paths start at the root)")
+        return path if given else None
+
+    def _read(self, path: Path, given: dict[str, str]) -> Split:
+        """The split of a split file."""
+        self.split_file = str(path)
+        split = super().load_split()
+        for entry in (*split.train, *split.val, *split.test):
+            inside(self.image_dir, entry.path, str(path))
+        labelled = sorted({(entry.label, entry.classname) for entry in split.train})
+        names = class_names([name for _, name in labelled], given)
+        lists = (split.train, split.val, split.test)
+        train, val, test = ([entry._replace(classname=names[entry.classname]) for entry in part] for part in lists)
+        return Split(train, val, test)
+
+    def _arrange(self, found: list[Found], listed: str, given: dict[str, str]) -> Split:
+        """The split that the images' own places or ``RATIOS`` make; the latter's is kept."""
+        options = self.settings.FOLDER
+        names = class_names(sorted({image.classname for image in found}), given)
+        shared = not all(image.part for image in found)
+        if shared:
+            found = by_ratios(found, options.RATIOS, options.SPLIT_SEED)
+        self.made = as_split(found, names)
+        self.test_only = self.made.train is self.made.test
+        if not shared or self.test_only:
+            return self._made()
+        ratios = "-".join(f"{share:g}" for share in options.RATIOS)
+        self.split_file = "_".join(filter(None, (OWN_SPLIT, listed, ratios, f"seed{options.SPLIT_SEED}.json")))
+        path = self.image_dir / self.split_file
+        split = as_kept(self.made, super().load_split(), path)
+        if path.is_file():
+            logger.info("the split is kept in %s", path)
+        return split
+
+    def _unlabelled(self, path: Path, split: Split) -> list[Datum]:
+        """The unlabelled images.
+
+        Raises:
+            CasPLError: there are none, some are missing, or some are test images.
+        """
+        folder = path if path.is_dir() else self.image_dir
+        paths = images_below(path) if path.is_dir() else read_paths(path, folder)
+        if not paths:
+            raise CasPLError(f"DATASET.FOLDER.UNLABELLED: {path} holds no image")
+        if path.is_file():
+            self._require(paths)
+        tests = {os.path.realpath(self.image_dir / entry.path) for entry in split.test}
+        both = [name for name in paths if os.path.realpath(folder / name) in tests]
+        if both:
+            raise CasPLError(
+                f"DATASET.FOLDER.UNLABELLED: {path} holds test images ({len(both)}, such as {both[0]}), "
+                "which training must not see: take them out"
+            )
+        return make_items(folder, [Entry(name, NO_LABEL, "") for name in paths])
+
+    def _require(self, paths: Iterable[str]) -> None:
+        """Check that listed images are there.
+
+        Raises:
+            CasPLError: they are not.
+        """
+        asked = set(paths)
+        missing = missing_images(self.image_dir, asked)
+        if missing:
+            raise CasPLError(
+                f"{len(missing)} of {len(asked)} listed images are missing, first {self.image_dir / missing[0]}: "
+                "paths start at the root"
+            )
+
+    def _say(self, split: Split) -> None:
+        """Log what the data set holds."""
+        names = dict(sorted({entry.label: entry.classname for entry in split.train}.items()))
+        train = [] if self.test_only else split.train
+        sizes = f"{len(train)} training, {len(split.val)} validation and {len(split.test)} test images"
+        logger.info("%s: %d classes (%s), %s", self.dataset_dir, len(names), some(list(names.values())), sizes)
+        if self.unlabelled:
+            logger.info("%d unlabelled images: phase 1 looks at these only", len(self.unlabelled))
+        counts = Counter(entry.label for entry in train)
+        few = [f"{names[label]} {count}" for label, count in counts.items() if count < self.settings.NUM_SHOTS]
+        if few:
+            logger.warning(
+                "%d of %d classes have fewer than %d training images and give all they have: %s",
+                *(len(few), len(names), self.settings.NUM_SHOTS, some(few)),
+            )

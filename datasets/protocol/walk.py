@@ -1,0 +1,91 @@
+"""A user's folders: which images they hold, of which class, for which list."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from caspl.data.listing import IMAGE_SUFFIXES, class_folders, image_files
+from caspl.errors import CasPLError
+
+logger = logging.getLogger(__name__)
+
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders and lists call the three lists of a split, in lower case."""
+
+NO_CLASSES = ("__MACOSX", "split_fewshot")  # left by archives of macOS, and by few-shot sampling
+
+
+class Found(NamedTuple):
+    """One image of a user's data."""
+
+    path: str  # below the root, with forward slashes
+    classname: str  # name of its class folder, or what a list says
+    part: str = ""  # train, val or test; empty where nothing says which
+
+
+def folders(folder: Path) -> list[str]:
+    """The names of the sub-folders in code point order, but for hidden ones and those that hold no class."""
+    return [name for name in class_folders(folder) if name not in NO_CLASSES]
+
+
+def images_below(folder: Path) -> list[str]:
+    """The images in a folder and its sub-folders, relative to it and sorted; links are followed, circles are not.
+
+    Raises:
+        CasPLError: a folder cannot be listed, or a file's name is no Unicode.
+    """
+    paths = sorted(_below(folder, ()))
+    for path in paths:
+        try:
+            path.encode()
+        except UnicodeEncodeError as error:
+            raise CasPLError(f"the file name {path!r} in {folder} is no Unicode: rename the file") from error
+    return paths
+
+
+def _below(folder: Path, above: tuple[Path, ...]) -> list[str]:
+    here = folder.resolve()
+    if here in above:
+        return []
+    images = [name for name in image_files(folder) if not name.lower().startswith("readme.")]
+    deeper = ((name, _below(folder / name, (*above, here))) for name in folders(folder))
+    return [*images, *(f"{name}/{path}" for name, paths in deeper for path in paths)]
+
+
+def class_images(root: Path, names: Sequence[str], below: str = "", part: str = "") -> list[Found]:
+    """The images of class folders; the name of a folder is that of its class.
+
+    Args:
+        root: folder to which the paths are relative.
+        names: the class folders.
+        below: folder in the root that holds them; empty for the root itself.
+        part: the list to which their images belong.
+
+    Raises:
+        CasPLError: there is no class folder, or one of them holds no image.
+    """
+    folder = root / below
+    if not names:
+        raise CasPLError(f"{folder} has no class folders: move each image into a folder named as its class")
+    loose = image_files(folder)
+    if loose:
+        logger.warning("%s has images beside the class folders (%d), which are not used", folder, len(loose))
+    found = []
+    for name in names:
+        paths = images_below(folder / name)
+        if not paths:
+            known = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
+            raise CasPLError(f"the class folder {folder / name} holds no image ({known}): fill or delete it")
+        found += [Found((Path(below) / name / path).as_posix(), name, part) for path in paths]
+    return found
