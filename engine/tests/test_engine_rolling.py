@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import signal
@@ -110,11 +111,25 @@ def same(a: Any, b: Any) -> bool:
     return bool(a == b)
 
 
+@TRAINER_REGISTRY.register()
+class WatchingTrainer(RollingTrainer):
+    """Notes which images it sees, and what they look like."""
+
+    def build_model(self) -> None:
+        super().build_model()
+        self.seen: list[list[tuple[int, float]]] = []
+
+    def forward_backward(self, batch: Any) -> dict[str, float]:
+        self.seen.append(list(zip(batch["index"].tolist(), batch["img"].sum(dim=(1, 2, 3)).tolist(), strict=True)))
+        return super().forward_backward(batch)
+
+
 VARIANTS: dict[str, list[Any]] = {
     "plain": ["TRAINER.NAME", "RollingTrainer"],
     "best_val": ["TRAINER.NAME", "RollingTrainer", "TEST.FINAL_MODEL", "best_val"],
     "checkpoints": ["TRAINER.NAME", "RollingTrainer", "TRAIN.CHECKPOINT_FREQ", 1],
     "noisy, adam": ["TRAINER.NAME", "NoisyTrainer", "OPTIM.NAME", "adam"],
+    "tensors": ["TRAINER.NAME", "NoisyTrainer", "INPUT.BACKEND", "tensor", "TEST.FINAL_MODEL", "best_val"],
     "workers": ["TRAINER.NAME", "RollingTrainer", "DATALOADER.NUM_WORKERS", 1],
     "warmup": ["TRAINER.NAME", "NoisyTrainer", "OPTIM.WARMUP_EPOCH", 2, "TEST.FINAL_MODEL", "best_val"],
 }
@@ -144,6 +159,20 @@ def test_same_bits(images: Path, tmp_path: Path, variant: str) -> None:
     assert sorted(found) == sorted(expected)
     assert found == expected
     assert "resume.pt" not in found
+
+
+def test_tensors_continue_with_other_workers(images: Path, tmp_path: Path) -> None:
+    opts = ["TRAINER.NAME", "WatchingTrainer", "INPUT.BACKEND", "tensor"]
+    whole = run(images, tmp_path / "whole", opts)
+    run(images, tmp_path / "killed", opts, kill_at=(1, 3))
+    last = run(images, tmp_path / "killed", [*opts, "DATALOADER.NUM_WORKERS", 1])
+    assert last.start_epoch == 1
+    # 5 batches an epoch; each epoch has an order and crops of its own.
+    epochs = [whole.seen[start : start + 5] for start in (0, 5, 10)]
+    assert last.seen == epochs[1] + epochs[2]
+    assert all(a != b for a, b in itertools.combinations(epochs, 2))
+    crops = [{index: total for batch in epoch for index, total in batch} for epoch in epochs]
+    assert all(a[index] != b[index] for a, b in itertools.combinations(crops, 2) for index in a)
 
 
 def test_snapshot_is_plain_and_follows_every_epoch(images: Path, tmp_path: Path) -> None:

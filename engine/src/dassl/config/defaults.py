@@ -55,6 +55,8 @@ def _input() -> dict[str, object]:
         # Height, width.
         "SIZE": (224, 224),
         "INTERPOLATION": "bilinear",
+        # What decodes and transforms: pil, as published, or tensor, the same within a grey level and faster.
+        "BACKEND": "pil",
         "TRANSFORMS": (),
         "NO_TRANSFORM": False,
         "PIXEL_MEAN": [0.485, 0.456, 0.406],
@@ -104,6 +106,12 @@ def _dataloader() -> dict[str, object]:
         # How many random views of an image a training item holds.
         "K_TRANSFORMS": 1,
         "RETURN_IMG0": False,
+        # With INPUT.BACKEND tensor: bytes of decoded images to keep on disk for each split; 0 keeps none.
+        "CACHE_BYTES": 0,
+        # Empty: dassl/images in the user's folder of caches.
+        "CACHE_DIR": "",
+        # Above 0 the training images are kept no larger than this, which changes what crops see.
+        "CACHE_SHORT_SIDE": 0,
         "TRAIN_X": dict(train),
         "TRAIN_U": {"SAME_AS_X": True, **train},
         "TEST": {"SAMPLER": "SequentialSampler", "BATCH_SIZE": 32},

@@ -10,10 +10,15 @@ from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from ..utils.logger import logger
+from .batch import collate
 from .datasets.base_dataset import Datum
 from .datasets.build import build_dataset
+from .repeatable import RepeatableSampler
 from .samplers import build_sampler
+from .tensor_wrapper import TensorWrapper
 from .transforms import INTERPOLATION_MODES, build_transform
+from .transforms.kit import on_tensors
+from .transforms.tensor import TensorTransform
 from .wrapper import DatasetWrapper
 
 __all__ = [
@@ -26,6 +31,14 @@ __all__ = [
 ]
 
 
+class _CachingLoader(DataLoader[dict[str, Any]]):
+    """Lets the images be cached when they are first asked for, before the workers start."""
+
+    def __iter__(self) -> Any:
+        self.dataset.open_cache()  # type: ignore[attr-defined]
+        return super().__iter__()
+
+
 def build_data_loader(
     cfg: CfgNode,
     sampler_type: str = "SequentialSampler",
@@ -36,10 +49,12 @@ def build_data_loader(
     tfm: Any = None,
     is_train: bool = True,
     dataset_wrapper: Callable[..., Any] | None = None,
+    role: str = "",
 ) -> DataLoader[dict[str, Any]]:
     """Build a loader over image records.
 
-    In training the last, incomplete batch is dropped, unless it is the only one.
+    In training the last, incomplete batch is dropped, unless it is the only one. With INPUT.BACKEND "tensor" its
+    order and random numbers follow from SEED, epoch, image and ``role``, for any number of workers.
 
     Args:
         cfg: the configuration.
@@ -51,27 +66,49 @@ def build_data_loader(
         tfm: transform or transforms.
         is_train: whether the loader serves training.
         dataset_wrapper: a class to use instead of :class:`DatasetWrapper`.
+        role: tells loaders of a run apart that shall draw independently.
 
     Raises:
         AssertionError: there is no image.
+        ValueError: an unknown sampler or backend.
     """
     if not data_source:
         raise AssertionError("there is no image to load: the split is empty")
     sampler = build_sampler(
         sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
     )
-    wrapper = dataset_wrapper or DatasetWrapper
-    loader: DataLoader[dict[str, Any]] = DataLoader(
-        wrapper(cfg, data_source, transform=tfm, is_train=is_train),
+    if on_tensors(cfg):
+        # Without a seed of its own the run has the one that torch began with.
+        sampler = RepeatableSampler(sampler, cfg.SEED if cfg.SEED >= 0 else torch.initial_seed(), role)
+    wrapper = dataset_wrapper or _wrapper_for(tfm)
+    dataset = wrapper(cfg, data_source, transform=tfm, is_train=is_train)
+    loader: DataLoader[dict[str, Any]] = (_CachingLoader if _cached(cfg, dataset) else DataLoader)(
+        dataset,
         batch_size=batch_size,
         sampler=sampler,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
+        collate_fn=collate if isinstance(dataset, TensorWrapper) else None,
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
     )
     if len(loader) == 0:
         raise AssertionError(f"{sampler_type} yields no batch of {batch_size} from {len(data_source)} images")
     return loader
+
+
+def _wrapper_for(tfm: Any) -> Callable[..., Any]:
+    tfms = tfm if isinstance(tfm, (list, tuple)) else [tfm]
+    return TensorWrapper if tfms and all(isinstance(each, TensorTransform) for each in tfms) else DatasetWrapper
+
+
+def _cached(cfg: CfgNode, dataset: Any) -> bool:
+    if cfg.DATALOADER.CACHE_BYTES <= 0:
+        return False
+    if not on_tensors(cfg):
+        raise ValueError("DATALOADER.CACHE_BYTES needs INPUT.BACKEND tensor")
+    if not isinstance(dataset, TensorWrapper):
+        logger.info("Note: no image cache, since PIL reads these images")
+    return isinstance(dataset, TensorWrapper)
 
 
 class DataManager:
@@ -97,7 +134,7 @@ class DataManager:
         tfm_train = _transform(cfg, custom_tfm_train, is_train=True)
         tfm_test = _transform(cfg, custom_tfm_test, is_train=False)
 
-        def train_loader(source: Sequence[Datum], section: CfgNode) -> DataLoader[dict[str, Any]]:
+        def train_loader(source: Sequence[Datum], section: CfgNode, role: str = "") -> DataLoader[dict[str, Any]]:
             return build_data_loader(
                 cfg,
                 sampler_type=section.SAMPLER,
@@ -108,6 +145,7 @@ class DataManager:
                 tfm=tfm_train,
                 is_train=True,
                 dataset_wrapper=dataset_wrapper,
+                role=role,
             )
 
         def test_loader(source: Sequence[Datum]) -> DataLoader[dict[str, Any]]:
@@ -126,7 +164,7 @@ class DataManager:
         section_u = loaders.TRAIN_X if loaders.TRAIN_U.SAME_AS_X else loaders.TRAIN_U
         self.dataset = dataset
         self.train_loader_x = train_loader(dataset.train_x, loaders.TRAIN_X)
-        self.train_loader_u = train_loader(dataset.train_u, section_u) if dataset.train_u else None
+        self.train_loader_u = train_loader(dataset.train_u, section_u, "unlabelled") if dataset.train_u else None
         self.val_loader = test_loader(dataset.val) if dataset.val else None
         self.test_loader = test_loader(dataset.test)
         self._num_classes: int = dataset.num_classes

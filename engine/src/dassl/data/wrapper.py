@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from PIL import Image
 from torch.utils.data import Dataset
 from yacs.config import CfgNode
 
 from ..utils.tools import read_image
 from .datasets.base_dataset import Datum
-from .transforms import INTERPOLATION_MODES
+from .repeatable import drawing_for
+from .transforms.build import build_plain_transform
 
-__all__ = ["DatasetWrapper"]
+__all__ = ["DatasetWrapper", "Transform"]
 
-Transform = Callable[[Image.Image], Any]
+Transform = Callable[[Any], Any]
 
 
 class DatasetWrapper(Dataset[dict[str, Any]]):
@@ -50,20 +50,23 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
         self.return_img0: bool = cfg.DATALOADER.RETURN_IMG0
         if self.k_tfm > 1 and transform is None:
             raise ValueError(f"Cannot augment the image {self.k_tfm} times because transform is None")
-        self.to_tensor = _plain_transform(cfg)
+        self.to_tensor = build_plain_transform(cfg)
 
     def __len__(self) -> int:
         return len(self.data_source)
 
     def __getitem__(self, idx: int) -> dict[str, Any]:
+        output = self._record(idx)
+        image = read_image(output["impath"])
+        with drawing_for(idx):
+            self._add_images(output, image)
+        return output
+
+    def _record(self, idx: int) -> dict[str, Any]:
         item = self.data_source[idx]
-        output: dict[str, Any] = {
-            "label": item.label,
-            "domain": item.domain,
-            "impath": item.impath,
-            "index": idx,
-        }
-        image = read_image(item.impath)
+        return {"label": item.label, "domain": item.domain, "impath": item.impath, "index": int(idx)}
+
+    def _add_images(self, output: dict[str, Any], image: Any) -> None:
         if self.transform is None:
             output["img"] = image
         elif isinstance(self.transform, (list, tuple)):
@@ -73,20 +76,7 @@ class DatasetWrapper(Dataset[dict[str, Any]]):
             output["img"] = self._transform_image(self.transform, image)
         if self.return_img0:
             output["img0"] = self.to_tensor(image)
-        return output
 
-    def _transform_image(self, transform: Any, image: Image.Image) -> Any:
+    def _transform_image(self, transform: Any, image: Any) -> Any:
         views = [transform(image) for _ in range(self.k_tfm)]
         return views[0] if len(views) == 1 else views
-
-
-def _plain_transform(cfg: CfgNode) -> Transform:
-    from torchvision import transforms as T
-
-    steps: list[Any] = [
-        T.Resize(cfg.INPUT.SIZE, interpolation=INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]),
-        T.ToTensor(),
-    ]
-    if "normalize" in cfg.INPUT.TRANSFORMS:
-        steps.append(T.Normalize(mean=cfg.INPUT.PIXEL_MEAN, std=cfg.INPUT.PIXEL_STD))
-    return T.Compose(steps)

@@ -193,6 +193,7 @@ class TrainerBase:
         self.before_train()
         for epoch in range(self.start_epoch, self.max_epoch):
             self.epoch = epoch
+            self._epoch_begins()
             self.before_epoch()
             self.run_epoch()
             self.after_epoch()
@@ -210,6 +211,9 @@ class TrainerBase:
 
     def after_epoch(self) -> None:
         """Hook."""
+
+    def _epoch_begins(self) -> None:
+        """Run before the hooks of an epoch."""
 
     def _epoch_done(self) -> None:
         """Run when the hooks of an epoch have run too."""

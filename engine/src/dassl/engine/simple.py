@@ -13,6 +13,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from ..data.data_manager import DataManager
+from ..data.transforms.kit import on_tensors
 from ..evaluation.build import build_evaluator
 from ..utils.logger import logger
 from .base import Names, TrainerBase
@@ -152,6 +153,15 @@ class SimpleTrainer(TrainerBase):
         folders = [folder for folder in (self.output_dir, self.cfg.RESUME) if folder]
         found = (read_snapshot(snapshot_path(folder)) for folder in folders)
         return next((snapshot for snapshot in found if snapshot is not None), None)
+
+    def _epoch_begins(self) -> None:
+        if not on_tensors(self.cfg):
+            return
+        for name in ("train_loader_x", "train_loader_u"):
+            sampler = getattr(getattr(self, name, None), "sampler", None)
+            set_epoch = getattr(sampler, "set_epoch", None)
+            if set_epoch is not None:
+                set_epoch(self.epoch)
 
     def _epoch_done(self) -> None:
         if not self.rolling_resume:

@@ -10,10 +10,12 @@ from yacs.config import CfgNode
 from ...utils.logger import logger
 from .autoaugment import CIFAR10Policy, ImageNetPolicy, SVHNPolicy
 from .basic import Cutout, GaussianNoise, InstanceNormalization, Random2DTranslation
-from .interpolation import INTERPOLATION_MODES
+from .kit import Kit, choose_kit
+from .lean import RandomFlip, RandomResizedCrop
 from .randaugment import RandAugment, RandAugment2, RandAugmentFixMatch
+from .tensor import TensorTransform
 
-__all__ = ["AVAI_CHOICES", "build_transform"]
+__all__ = ["AVAI_CHOICES", "build_plain_transform", "build_transform"]
 
 AVAI_CHOICES = [
     "random_flip",
@@ -49,10 +51,12 @@ def build_transform(cfg: CfgNode, is_train: bool = True, choices: Sequence[str] 
         choices: names to use instead of cfg.INPUT.TRANSFORMS.
 
     Returns:
-        A callable from PIL images to tensors (3, height, width), or None with INPUT.NO_TRANSFORM.
+        A callable from PIL images to tensors (3, height, width), or None with INPUT.NO_TRANSFORM. With
+        INPUT.BACKEND "tensor" it is a :class:`TensorTransform`, unless a name works on PIL images only.
 
     Raises:
         AssertionError: an unknown name.
+        ValueError: an unknown backend.
     """
     if cfg.INPUT.NO_TRANSFORM:
         logger.info("Note: no transform is applied!")
@@ -67,51 +71,60 @@ def build_transform(cfg: CfgNode, is_train: bool = True, choices: Sequence[str] 
     return build(cfg, choices, target_size, _normalize(cfg))
 
 
+def build_plain_transform(cfg: CfgNode) -> Any:
+    """Compose the transform of DATALOADER.RETURN_IMG0: resize to INPUT.SIZE, and normalise if that is configured."""
+    kit = choose_kit(cfg)
+    resize = kit.T.Resize(cfg.INPUT.SIZE, interpolation=kit.mode, antialias=True)
+    normalize = [_normalize(cfg)] if "normalize" in cfg.INPUT.TRANSFORMS else []
+    if kit.tensor:
+        return TensorTransform([resize], normalize)
+    return kit.T.Compose([resize, kit.T.ToTensor(), *normalize])
+
+
 def _build_transform_train(cfg: CfgNode, choices: Collection[str], target_size: str, normalize: Any) -> Any:
     logger.info("Building transform_train")
-    steps = [
-        *_resize_steps(cfg, choices, target_size),
-        *_policy_steps(cfg),
-        *_colour_steps(cfg),
-        _to_tensor(),
-        *_tensor_steps(cfg, normalize),
-    ]
-    return _compose(steps, choices)
+    kit = choose_kit(cfg, choices)
+    pixels = [*_resize_steps(cfg, choices, target_size, kit), *_policy_steps(cfg), *_colour_steps(cfg, kit)]
+    return _compose(kit, choices, pixels, _tensor_steps(cfg, normalize), fixed=False)
 
 
 def _build_transform_test(cfg: CfgNode, choices: Collection[str], target_size: str, normalize: Any) -> Any:
-    from torchvision import transforms as T
-
     logger.info("Building transform_test")
+    kit = choose_kit(cfg)
     size = cfg.INPUT.SIZE
-    mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
-    steps: list[Step] = [
-        (None, f"resize the smaller edge to {max(size)}", lambda: T.Resize(max(size), interpolation=mode)),
-        (None, f"{target_size} center crop", lambda: T.CenterCrop(size)),
-        _to_tensor(),
+    pixels: list[Step] = [
+        (
+            None,
+            f"resize the smaller edge to {max(size)}",
+            lambda: kit.T.Resize(max(size), interpolation=kit.mode, antialias=True),
+        ),
+        (None, f"{target_size} center crop", lambda: kit.T.CenterCrop(size)),
+    ]
+    floats: list[Step] = [
         _normalize_step(cfg, normalize),
         ("instance_norm", "instance normalization", InstanceNormalization),
     ]
-    return _compose(steps, choices)
+    return _compose(kit, choices, pixels, floats, fixed=True)
 
 
-def _compose(steps: Sequence[Step], choices: Collection[str]) -> Any:
-    from torchvision import transforms as T
+def _compose(kit: Kit, choices: Collection[str], pixels: Sequence[Step], floats: Sequence[Step], fixed: bool) -> Any:
+    pixels, floats = ([step for step in steps if step[0] is None or step[0] in choices] for steps in (pixels, floats))
+    lines = [line for _, line, _ in pixels]
+    for line in [*lines, "to torch tensor of range [0, 1]", *(line for _, line, _ in floats)]:
+        logger.info("+ %s", line)
+    pixel_steps, float_steps = ([make() for _, _, make in steps] for steps in (pixels, floats))
+    if not kit.tensor:
+        return kit.T.Compose([*pixel_steps, kit.T.ToTensor(), *float_steps])
+    only_torch = not {"cutout", "gaussian_noise"}.intersection(choices)
+    rule = "; ".join([kit.mode.value, *lines]) if fixed else ""
+    return TensorTransform(pixel_steps, float_steps, rule, only_torch)
 
-    transforms = []
-    for name, line, make in steps:
-        if name is None or name in choices:
-            logger.info("+ %s", line)
-            transforms.append(make())
-    return T.Compose(transforms)
 
-
-def _resize_steps(cfg: CfgNode, choices: Collection[str], target_size: str) -> list[Step]:
-    from torchvision import transforms as T
-
+def _resize_steps(cfg: CfgNode, choices: Collection[str], target_size: str, kit: Kit) -> list[Step]:
     inp = cfg.INPUT
     size = inp.SIZE
-    mode = INTERPOLATION_MODES[inp.INTERPOLATION]
+    T = kit.T
+    sampling = {"interpolation": kit.mode, "antialias": True}
     steps: list[Step] = [
         ("random_translation", "random translation", lambda: Random2DTranslation(size[0], size[1])),
         (
@@ -122,12 +135,16 @@ def _resize_steps(cfg: CfgNode, choices: Collection[str], target_size: str) -> l
         (
             "random_resized_crop",
             f"random resized crop (size={size}, scale={inp.RRCROP_SCALE})",
-            lambda: T.RandomResizedCrop(size, scale=inp.RRCROP_SCALE, interpolation=mode),
+            lambda: (
+                RandomResizedCrop(size, inp.RRCROP_SCALE, kit.mode)
+                if kit.tensor
+                else T.RandomResizedCrop(size, scale=inp.RRCROP_SCALE, **sampling)
+            ),
         ),
-        ("random_flip", "random flip", T.RandomHorizontalFlip),
+        ("random_flip", "random flip", RandomFlip if kit.tensor else T.RandomHorizontalFlip),
     ]
     if "random_crop" not in choices and "random_resized_crop" not in choices:
-        steps.insert(0, (None, f"resize to {target_size}", lambda: T.Resize(size, interpolation=mode)))
+        steps.insert(0, (None, f"resize to {target_size}", lambda: T.Resize(size, **sampling)))
     return steps
 
 
@@ -143,10 +160,9 @@ def _policy_steps(cfg: CfgNode) -> list[Step]:
     ]
 
 
-def _colour_steps(cfg: CfgNode) -> list[Step]:
-    from torchvision import transforms as T
-
+def _colour_steps(cfg: CfgNode, kit: Kit) -> list[Step]:
     inp = cfg.INPUT
+    T = kit.T
     b, c, s, h = inp.COLORJITTER_B, inp.COLORJITTER_C, inp.COLORJITTER_S, inp.COLORJITTER_H
     return [
         (
@@ -173,12 +189,6 @@ def _tensor_steps(cfg: CfgNode, normalize: Any) -> list[Step]:
         ("gaussian_noise", f"gaussian noise (mean={mean}, std={std})", lambda: GaussianNoise(mean, std)),
         ("instance_norm", "instance normalization", InstanceNormalization),
     ]
-
-
-def _to_tensor() -> Step:
-    from torchvision import transforms as T
-
-    return None, "to torch tensor of range [0, 1]", T.ToTensor
 
 
 def _normalize(cfg: CfgNode) -> Any:

@@ -1,0 +1,93 @@
+"""Reading pixels: the same as PIL's, whatever the file is called."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from input_photos import photo
+from PIL import Image
+
+from dassl.data import decode
+from dassl.data.decode import pixels_of, read_tensor
+from dassl.utils.tools import ImageError, read_image
+
+TURNED = Image.Exif()
+TURNED[0x112] = 6
+
+
+def see_through() -> Image.Image:
+    image = photo(61, 47).convert("RGBA")
+    image.putalpha(Image.linear_gradient("L").resize(image.size))
+    return image
+
+
+SAVE: dict[str, Callable[[Path], Any]] = {
+    "rgb": lambda path: photo(61, 47).save(path, "JPEG", quality=92),
+    "444": lambda path: photo(61, 47).save(path, "JPEG", subsampling=0),
+    "422": lambda path: photo(61, 47).save(path, "JPEG", subsampling=1),
+    "progressive": lambda path: photo(61, 47).save(path, "JPEG", progressive=True),
+    "turned": lambda path: photo(61, 47).save(path, "JPEG", exif=TURNED),
+    "grey": lambda path: photo(61, 47).convert("L").save(path, "JPEG"),
+    "cmyk": lambda path: photo(61, 47).convert("CMYK").save(path, "JPEG"),
+    "palette": lambda path: photo(61, 47).convert("P").save(path, "PNG"),
+    "alpha": lambda path: see_through().save(path, "PNG"),
+    "grey and alpha": lambda path: see_through().convert("LA").save(path, "PNG"),
+    "gif": lambda path: photo(61, 47).save(path, "GIF"),
+    "webp": lambda path: photo(61, 47).save(path, "WEBP"),
+    "bmp": lambda path: photo(61, 47).save(path, "BMP"),
+    "tiff": lambda path: photo(61, 47).save(path, "TIFF"),
+}
+JPEGS = ("rgb", "444", "422", "progressive", "turned", "grey", "cmyk")
+
+
+@pytest.mark.parametrize("kind", SAVE)
+def test_same_pixels_as_pil(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "image.jpg"
+    SAVE[kind](path)
+    expected = torch.from_numpy(np.array(read_image(str(path)))).permute(2, 0, 1)
+    by_pil = []
+
+    def watched(path: str) -> Image.Image:
+        by_pil.append(path)
+        return read_image(path)
+
+    monkeypatch.setattr(decode, "read_image", watched)
+    pixels = read_tensor(str(path))
+    assert (pixels.shape, pixels.dtype) == ((3, 47, 61), torch.uint8)
+    assert torch.equal(pixels, expected)
+    assert by_pil == ([] if kind in JPEGS else [str(path)])
+
+
+def test_pil_decodes_where_torchvision_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "image.jpg"
+    photo(61, 47).save(path)
+    expected = read_tensor(str(path))
+    monkeypatch.setattr(decode, "_jpeg_decoder", lambda: None)
+    assert torch.equal(read_tensor(str(path)), expected)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 3, 200, -2000, -2])
+def test_truncated_file(kept: int, tmp_path: Path) -> None:
+    path = tmp_path / "cut.jpg"
+    photo(61, 47).save(path, quality=92)
+    path.write_bytes(path.read_bytes()[:kept])
+    with pytest.raises(ImageError, match=r"^the image \S*cut\.jpg cannot be read: [^\n]*$"):
+        read_tensor(str(path))
+
+
+def test_missing_file(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.jpg", tmp_path):
+        with pytest.raises(ImageError, match=f"^the image {path} cannot be read"):
+            read_tensor(str(path))
+
+
+def test_pixels_of_an_image() -> None:
+    image = photo(5, 4)
+    pixels = pixels_of(image)
+    assert pixels.shape == (3, 4, 5)
+    assert pixels[:, 2, 3].tolist() == list(image.getpixel((3, 2)))
