@@ -6,6 +6,7 @@ cross-entropy is not all, its losses. What trains follows from the segments; wha
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from caspl.model import Output, PromptedCLIP
 from caspl.precision import Precision, best_device
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
+from caspl.towers.tokenizer import encode
 from caspl.zoo import load_clip, weights_hash
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
@@ -28,6 +30,8 @@ from trainers.boosting import boosting_prompts, check_options
 from trainers.checkpoint import SegmentStore, load_segments
 from trainers.folder import claim, require_same_method
 from trainers.record import RunRecorder
+
+logger = logging.getLogger(__name__)
 
 
 class PromptTrainer(TrainerX):
@@ -99,6 +103,9 @@ class PromptTrainer(TrainerX):
         text, vision = prompts.cascade(boosting)
         self.model = PromptedCLIP(self.precision.place(clip), text, vision, classnames)
         self.model.to(self.device)
+        unknown = [name for name in classnames if not clip.text.knows(encode(name))]
+        if len(unknown) > 1:
+            logger.warning("%s knows no word of %s: these classes look alike to it", student, ", ".join(unknown[:3]))
         self.segments = SegmentStore(self.model, student, self.student_hash)
         self.scaler = self.precision.scaler()
         self.recorder = RunRecorder(cfg)

@@ -8,7 +8,7 @@ computed. Both are exact, since no later position can reach an earlier one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -40,6 +40,10 @@ class TextTower(nn.Module):
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (..., tokens) -> embeddings (..., tokens, width), without positions."""
         return self.token_embedding(ids)
+
+    def knows(self, ids: Sequence[int]) -> bool:
+        """Whether any of these tokens has an embedding; the rows of words that a CLIP has never seen may be zero."""
+        return bool(self.token_embedding.weight[list(ids)].any())
 
     def forward(self, shared: Tensor, own: Tensor, end: Tensor, refresh: TextRefresh | None = None) -> Tensor:
         """Encode embedded texts.

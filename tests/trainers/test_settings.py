@@ -211,3 +211,14 @@ def test_boosting_tokens_for_something_else_are_warned_of(
     warned = " ".join(record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING)
     assert "were learned for EuroSAT" in warned
     assert "were learned without the class Glacier" in warned
+
+
+def test_class_names_that_a_student_cannot_tell_apart_are_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logging.getLogger("trainers"), "propagate", True)  # whatever ran before
+    cfg = make_cfg("CoOp", "tiny-student", 32)
+    make_trainer(cfg, ["red stripes", "orange grid"])
+    assert "knows no word" not in caplog.text
+    make_trainer(cfg, ["red stripes", "seven", "eight"])
+    assert "tiny-student knows no word of seven, eight" in caplog.text
