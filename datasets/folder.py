@@ -43,12 +43,23 @@ class Folder(CoOpDataset):
         self._train_u = self.unlabelled or None
 
     def load_split(self) -> Split:
-        """Read the split, or arrange what there is; look for unlabelled images."""
+        """Read the split, or arrange what there is; look for unlabelled images.
+
+        Raises:
+            CasPLError: the data has faults, such as images of training or validation that are test images too.
+        """
         listed, named, unlabelled = (self._path(key) for key in ("LIST", "CLASSNAMES", "UNLABELLED"))
         source = find_source(self.image_dir, listed, [path for path in (named, unlabelled) if path])
         given = read_names(named) if named else {}
         split = self._read(source, given) if isinstance(source, Path) else self._arrange(*source, given)
         self._require(entry.path for entry in (*split.train, *split.val, *split.test))
+        seen = [] if self.test_only else [entry.path for entry in (*split.train, *split.val)]
+        both = self._test_images(self.image_dir, seen, split)
+        if both:
+            raise CasPLError(
+                f"{len(both)} images of training or validation are test images too, such as {both[0]}: "
+                "take each out of one of the lists"
+            )
         if unlabelled:
             self.unlabelled = self._unlabelled(unlabelled, split)
         self._say(split)
@@ -65,22 +76,32 @@ class Folder(CoOpDataset):
             CasPLError: it is not there.
         """
         given = self.settings.FOLDER[key]
-        path = Path(os.path.normpath(self.image_dir / Path(given).expanduser()))
+        path = Path(os.path.normpath(self.image_dir / os.path.expanduser(given)))
         if given and not path.exists():
             raise CasPLError(f"DATASET.FOLDER.{key}: there is no {path} (paths start at the root)")
         return path if given else None
 
     def _read(self, path: Path, given: dict[str, str]) -> Split:
-        """The split of a split file."""
+        """The split of a split file.
+
+        Raises:
+            CasPLError: it is broken, or names an image outside the root or twice for one list.
+        """
         self.split_file = str(path)
         split = super().load_split()
-        for entry in (*split.train, *split.val, *split.test):
-            inside(self.image_dir, entry.path, str(path))
+        listed = {entry.path for entry in (*split.train, *split.val, *split.test)}
+        paths = {name: inside(self.image_dir, name, str(path)) for name in sorted(listed)}
         labelled = sorted({(entry.label, entry.classname) for entry in split.train})
         names = class_names([name for _, name in labelled], given)
-        lists = (split.train, split.val, split.test)
-        train, val, test = ([entry._replace(classname=names[entry.classname]) for entry in part] for part in lists)
-        return Split(train, val, test)
+
+        def read(part: list[Entry]) -> list[Entry]:
+            entries = [Entry(paths[entry.path], entry.label, names[entry.classname]) for entry in part]
+            (name, count), *_ = Counter(entry.path for entry in entries).most_common(1) or [("", 0)]
+            if count > 1:
+                raise CasPLError(f"{path} names {name} {count} times for one list: once is enough")
+            return entries
+
+        return Split(read(split.train), read(split.val), read(split.test))
 
     def _arrange(self, found: list[Found], listed: str, given: dict[str, str]) -> Split:
         """The split that the images' own places or ``RATIOS`` make; the latter's is kept."""
@@ -113,14 +134,18 @@ class Folder(CoOpDataset):
             raise CasPLError(f"DATASET.FOLDER.UNLABELLED: {path} holds no image")
         if path.is_file():
             self._require(paths)
-        tests = {os.path.realpath(self.image_dir / entry.path) for entry in split.test}
-        both = [name for name in paths if os.path.realpath(folder / name) in tests]
+        both = self._test_images(folder, paths, split)
         if both:
             raise CasPLError(
                 f"DATASET.FOLDER.UNLABELLED: {path} holds test images ({len(both)}, such as {both[0]}), "
                 "which training must not see: take them out"
             )
         return make_items(folder, [Entry(name, NO_LABEL, "") for name in paths])
+
+    def _test_images(self, folder: Path, paths: Iterable[str], split: Split) -> list[str]:
+        """Those of the paths below ``folder`` that lead to test images, perhaps through links."""
+        tests = {os.path.realpath(self.image_dir / entry.path) for entry in split.test}
+        return [path for path in paths if os.path.realpath(folder / path) in tests]
 
     def _require(self, paths: Iterable[str]) -> None:
         """Check that listed images are there.

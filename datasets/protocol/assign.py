@@ -16,12 +16,17 @@ from datasets.protocol.walk import Found
 
 logger = logging.getLogger(__name__)
 
+ANEW = (
+    "delete it to split anew, then run phase 1 and phase 2 again, because images that they saw may become test images"
+)
+
 
 def class_names(classes: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
     """What each class is called in prompts: as given, else as its folder.
 
     Raises:
-        CasPLError: there are fewer than two classes, two of them read alike, or none of the given names is used.
+        CasPLError: there are fewer than two classes, one reads as nothing, two read alike, or none of the given names
+            is used.
     """
     if len(classes) < 2:
         raise CasPLError(f"there is one class, {some(classes)}: classification needs at least two")
@@ -31,6 +36,8 @@ def class_names(classes: Sequence[str], given: Mapping[str, str]) -> dict[str, s
     read: dict[str, str] = {}
     for key in classes:
         text = " ".join(names[key].replace("_", " ").lower().split())  # as prompts and CLIP's tokenizer read it
+        if not text:
+            raise CasPLError(f"the class {key!r} has no name to read: rename it")
         if text in read:
             raise CasPLError(
                 f"the classes {read[text]!r} and {key!r} are both called {text!r} in prompts: "
@@ -80,13 +87,13 @@ def as_kept(made: Split, kept: Split, path: Path) -> Split:
     then = {entry.path for entry in (*kept.train, *kept.val, *kept.test)}
     gone = sorted(then - now.keys())
     if gone:
-        raise CasPLError(f"{path} holds images that are gone ({len(gone)}, such as {gone[0]}): delete it to split anew")
+        raise CasPLError(f"{path} holds images that are gone ({len(gone)}, such as {gone[0]}): {ANEW}")
     added = [entry for name, entry in now.items() if name not in then]
     classes = sorted({entry.classname for entry in added} - {now[name].classname for name in then})
     if classes:
-        raise CasPLError(f"{path} was made before there were the classes {some(classes)}: delete it to split anew")
+        raise CasPLError(f"{path} was made before there were the classes {some(classes)}: {ANEW}")
     if added:
-        logger.warning("%s lacks images that have come (%d): delete it to split anew and use them", path, len(added))
+        logger.warning("%s lacks images that have come (%d): to use them, %s", path, len(added), ANEW)
     train, val, test = ([now[entry.path] for entry in part] for part in (kept.train, kept.val, kept.test))
     return Split(train, val, test)
 
@@ -102,11 +109,15 @@ def by_ratios(found: Iterable[Found], ratios: Sequence[float], seed: int) -> lis
         seed: of the shuffles.
 
     Raises:
-        CasPLError: the ratios are no shares, or a class is too small for them.
+        CasPLError: the ratios are no shares, a class is too small for them, or an image has its list already.
     """
     shares = checked_ratios(ratios)
     groups: dict[str, list[Found]] = defaultdict(list)
     for image in found:
+        if image.part:
+            raise CasPLError(
+                f"{image.path} is for {image.part} already: say of every image, or of none, what it is for"
+            )
         groups[image.classname].append(image)
     shared = []
     for classname, group in groups.items():

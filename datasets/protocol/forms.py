@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from caspl.errors import CasPLError
 from datasets.protocol.subset import some
 from datasets.protocol.tables import is_split, read_list
 from datasets.protocol.walk import PARTS, Found, class_images, folders
+
+logger = logging.getLogger(__name__)
 
 OWN_SPLIT = "split_caspl"  # start of the names of split files that are made here: they follow from another form
 
@@ -34,9 +37,13 @@ def find_source(root: Path, listed: Path | None, others: Sequence[Path]) -> Path
     if splits:
         return splits[0]
     parts = {name: PARTS[name.lower()] for name in folders(root) if name.lower() in PARTS}
-    names = [name for name in folders(root) if root / name not in others]
+    apart = {above for path in others if path.is_dir() for above in (path, *path.parents)}
+    names = [name for name in folders(root) if root / name not in apart]
     in_parts = bool(parts) and (parts.keys() >= set(names) or {"train", "test"} <= set(parts.values()))
     if in_parts and any(folders(root / name) for name in parts):
+        beside = [name for name in names if name not in parts]
+        if beside:
+            logger.warning("%s has folders beside %s, which are not used: %s", root, ", ".join(parts), some(beside))
         return [x for name, part in parts.items() for x in class_images(root, folders(root / name), name, part)], ""
     if len(names) > 1 and not in_parts:
         return class_images(root, names), ""

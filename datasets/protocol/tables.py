@@ -26,10 +26,12 @@ def read_list(path: Path, root: Path) -> list[Found]:
         root: the images' folder; relative paths start there.
 
     Raises:
-        CasPLError: the file cannot be read, lacks a column, holds an image twice or one outside the root.
+        CasPLError: the file cannot be read, lacks a column, holds an image twice or one outside the root, or tells the
+            split of some images only.
     """
     rows = _rows(path)
     image, classname = (_column(path, rows, names) for names in (PATH_COLUMNS, CLASS_COLUMNS))
+    declared = any("split" in row for row in rows)  # the objects of a JSON list may differ
     found: dict[str, Found] = {}
     for number, row in enumerate(rows, start=1):
         where = f"{path}, row {number}"
@@ -37,7 +39,7 @@ def read_list(path: Path, root: Path) -> list[Found]:
         if not row.get(classname):
             raise CasPLError(f"{where}: the column {classname} is empty")
         part = PARTS.get(row.get("split", "").lower(), "")
-        if not part and "split" in rows[0]:
+        if not part and declared:
             raise CasPLError(f"{where}: the split is train, val or test, not {row.get('split', '')!r}")
         if below in found:
             raise CasPLError(f"{where}: the image {below} is listed twice")

@@ -35,23 +35,21 @@ class Found(NamedTuple):
 
 
 def folders(folder: Path) -> list[str]:
-    """The names of the sub-folders in code point order, but for hidden ones and those that hold no class."""
-    return [name for name in class_folders(folder) if name not in NO_CLASSES]
+    """The names of the sub-folders in code point order, but for hidden ones and those that hold no class.
+
+    Raises:
+        CasPLError: the folder cannot be listed, or a name is no Unicode.
+    """
+    return _readable(folder, [name for name in class_folders(folder) if name not in NO_CLASSES])
 
 
 def images_below(folder: Path) -> list[str]:
     """The images in a folder and its sub-folders, relative to it and sorted; links are followed, circles are not.
 
     Raises:
-        CasPLError: a folder cannot be listed, or a file's name is no Unicode.
+        CasPLError: a folder cannot be listed, or a name is no Unicode.
     """
-    paths = sorted(_below(folder, ()))
-    for path in paths:
-        try:
-            path.encode()
-        except UnicodeEncodeError as error:
-            raise CasPLError(f"the file name {path!r} in {folder} is no Unicode: rename the file") from error
-    return paths
+    return sorted(_below(folder, ()))
 
 
 def _below(folder: Path, above: tuple[Path, ...]) -> list[str]:
@@ -59,8 +57,18 @@ def _below(folder: Path, above: tuple[Path, ...]) -> list[str]:
     if here in above:
         return []
     images = [name for name in image_files(folder) if not name.lower().startswith("readme.")]
+    _readable(folder, images)
     deeper = ((name, _below(folder / name, (*above, here))) for name in folders(folder))
     return [*images, *(f"{name}/{path}" for name, paths in deeper for path in paths)]
+
+
+def _readable(folder: Path, names: list[str]) -> list[str]:
+    for name in names:
+        try:
+            name.encode()
+        except UnicodeEncodeError as error:
+            raise CasPLError(f"the name {name!r} in {folder} is no Unicode: rename it") from error
+    return names
 
 
 def class_images(root: Path, names: Sequence[str], below: str = "", part: str = "") -> list[Found]:

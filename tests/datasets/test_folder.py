@@ -24,6 +24,8 @@ from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import read_image
 from dassl.utils.logger import close_logger
+from datasets.protocol.assign import ANEW, by_ratios
+from datasets.protocol.walk import Found
 from tests.datasets.miniatures import images, jpeg, numbered
 from tests.stubs import make_cfg
 
@@ -184,6 +186,22 @@ def test_linked_folders_are_followed(tmp_path: Path) -> None:
     assert sizes(folder(tmp_path / "root")) == (4, 2, 2)
 
 
+def test_a_folder_beside_train_and_test_is_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    part_folders(tmp_path)
+    images(tmp_path, ["more/a.jpg", "holdout/Zebra/a.jpg"])
+    assert sizes(folder(tmp_path, UNLABELLED="more")) == (20, 8, 12)
+    assert f"{tmp_path} has folders beside test, train, valid, which are not used: holdout" in [
+        record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
+    ]
+
+
+def test_the_paths_of_a_split_are_kept_in_one_form(tmp_path: Path) -> None:
+    split_file(tmp_path)
+    path = tmp_path / "split_mine.json"
+    path.write_text(path.read_text().replace('"Zebra/image_0001.jpg', '"./Zebra/../Zebra/image_0001.jpg'))
+    assert f"{tmp_path}/Zebra/image_0001.jpg" in [item.impath for item in folder(tmp_path).train_x]
+
+
 # The split by ratios --------------------------------------------------------------------------------------------------
 
 
@@ -242,16 +260,23 @@ def test_new_images_do_not_move_the_old_ones(tmp_path: Path, caplog: pytest.LogC
     first = assigned(folder(tmp_path), tmp_path)
     images(tmp_path, ["Zebra/another.jpg"])
     assert assigned(folder(tmp_path), tmp_path) == first
-    assert f"{kept(tmp_path)} lacks images that have come (1): delete it to split anew and use them" in caplog.messages
+    assert "run phase 1 and phase 2 again" in ANEW
+    assert f"{kept(tmp_path)} lacks images that have come (1): to use them, {ANEW}" in caplog.messages
     (tmp_path / "names.txt").write_text("猫 cat\n")
     assert folder(tmp_path, CLASSNAMES="names.txt").classnames == ["Zebra", "ant hill", "пёс", "cat"]
     images(tmp_path, numbered("bee"))
-    assert "was made before there were the classes bee: delete it to split anew" in refused(tmp_path)
+    assert f"was made before there were the classes bee: {ANEW}" in refused(tmp_path)
     shutil.rmtree(tmp_path / "bee")
     (tmp_path / "Zebra" / "image_0003.jpg").unlink()
-    assert "holds images that are gone (1, such as Zebra/image_0003.jpg): delete it" in refused(tmp_path)
+    assert f"holds images that are gone (1, such as Zebra/image_0003.jpg): {ANEW}" in refused(tmp_path)
     kept(tmp_path).unlink()
     assert sizes(folder(tmp_path)) == (20, 8, 12)
+
+
+def test_declared_images_are_not_shared_out() -> None:
+    found = [Found(f"{i}.jpg", "cat", "test" if i == 7 else "") for i in range(10)]
+    with pytest.raises(CasPLError, match=r"^7\.jpg is for test already: say of every image, or of none"):
+        by_ratios(found, (0.5, 0.2, 0.3), 1)
 
 
 def test_other_ratios_make_another_split(tmp_path: Path) -> None:
@@ -368,6 +393,15 @@ def test_unlabelled_images(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> 
     assert folder(root).train_u is None
 
 
+def test_unlabelled_images_further_down(tmp_path: Path) -> None:
+    images(tmp_path, [*numbered("cat", "dog", count=4), *numbered("pool/more", count=3)])
+    dataset = folder(tmp_path, UNLABELLED="pool/more")
+    assert dataset.classnames == ["cat", "dog"]
+    assert len(dataset.train_u) == 3
+    (tmp_path / "dog" / "names.txt").write_text("cat lion\n")
+    assert folder(tmp_path, UNLABELLED="pool/more", CLASSNAMES="dog/names.txt").classnames == ["lion", "dog"]
+
+
 def test_a_list_of_unlabelled_images(tmp_path: Path) -> None:
     part_folders(tmp_path)
     few = ["train/猫/image_0002.jpg", "valid/Zebra/image_0001.jpg"]
@@ -416,7 +450,28 @@ def no_unicode(root: Path) -> None:
     (root / "Zebra" / "\udcff.jpg").write_bytes(jpeg())
 
 
+def no_unicode_class(root: Path) -> None:
+    class_folders(root)
+    images(root, numbered("\udcff"))
+
+
+def split_of(train: list[Any], test: list[Any], val: list[Any] | None = None) -> Callable[[Path], None]:
+    content = json.dumps({"train": train, "val": val or [], "test": test}).encode()
+    return with_file("split.json", content, of("a", "b"))
+
+
+def linked_test(root: Path) -> None:
+    images(root, numbered("train/a", "train/b", "test/b"))
+    (root / "test" / "a").symlink_to(root / "train" / "a")
+
+
+def rows_of_json(*rows: dict[str, str]) -> Callable[[Path], None]:
+    return with_file("list.json", json.dumps(rows).encode(), of("images"))
+
+
 PATHS = tuple(numbered("images"))
+A, B = (tuple([path, label, name] for path in numbered(name)) for label, name in enumerate("ab"))
+IN_BOTH = "of training or validation are test images too"
 FAULTS: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "nothing there": (lambda root: None, {}, "holds nothing, where folders of images for at least two classes are"),
     "loose images": (of("."), {}, "holds image_0001.jpg, image_0002.jpg"),
@@ -476,6 +531,38 @@ FAULTS: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
         {},
         "row 2: the image images/image_0001.jpg is listed twice",
     ),
+    "in train and test": (split_of([A[0], A[1], B[0]], [A[1], B[1]]), {}, f"1 images {IN_BOTH}, such as {A[1][0]}"),
+    "in val and test": (
+        split_of([A[0], B[0]], [A[1], B[1]], [A[1], B[1]]),
+        {},
+        f"2 images {IN_BOTH}, such as {A[1][0]}",
+    ),
+    "in both, otherwise written": (
+        split_of([A[0], B[0]], [A[1], [f"./{B[0][0]}", 1, "b"]]),
+        {},
+        f"1 images {IN_BOTH}, such as {B[0][0]}",
+    ),
+    "twice in one list": (
+        split_of([A[0], B[0], [f"./{A[0][0]}", 1, "b"]], [A[1]]),
+        {},
+        f"split.json names {A[0][0]} 2 times for one list",
+    ),
+    "in both by a link": (linked_test, {}, f"10 images {IN_BOTH}, such as train/a/image_0001.jpg"),
+    "first row without split": (
+        rows_of_json(
+            {"path": PATHS[0], "class": "cat"},
+            *({"path": path, "class": "cat", "split": "test"} for path in PATHS[1:]),
+        ),
+        {"LIST": "list.json"},
+        "row 1: the split is train, val or test, not ''",
+    ),
+    "blank class": (
+        split_of([[A[0][0], 0, " "], B[0]], [[A[1][0], 0, " "], B[1]]),
+        {},
+        "the class ' ' has no name to read: rename it",
+    ),
+    "blank folder": (of("_", "cat"), {}, "the class '_' has no name to read: rename it"),
+    "no such user": (class_folders, {"LIST": "~nobody-of-this-name/x"}, "DATASET.FOLDER.LIST: there is no"),
     "outside": (with_list(("path", "class"), ("../secret.jpg", "cat")), {}, "'../secret.jpg' is no file below"),
     "absolute": (with_list(("path", "class"), ("/etc/passwd", "cat")), {}, "'/etc/passwd' is no file below"),
     "outside by split": (
@@ -507,7 +594,8 @@ FAULTS: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
         {"UNLABELLED": "more"},
         "more holds no image",
     ),
-    "no unicode": (no_unicode, {}, "is no Unicode: rename the file"),
+    "no unicode": (no_unicode, {}, "the name '\\udcff.jpg' in "),
+    "no unicode in a class": (no_unicode_class, {}, "the name '\\udcff' in "),
 }
 
 
