@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from dassl.utils import load_checkpoint, load_pretrained_weights, resume_from_checkpoint, save_checkpoint
+from dassl.utils import atomic, load_checkpoint, load_pretrained_weights, resume_from_checkpoint, save_checkpoint
 from dassl.utils.atomic import atomic_write
 
 
@@ -97,6 +97,25 @@ def test_writes_are_atomic(tmp_path: Path, make_trainer: Any) -> None:
     plain = tmp_path / "plain"
     plain.touch()
     assert path.stat().st_mode == plain.stat().st_mode
+
+
+def test_writers_of_one_file_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # As two writers with the same number, in two containers.
+    path = tmp_path / "file"
+    with atomic_write(path, "w") as slow:
+        slow.write("slow")
+        with atomic_write(path, "w") as fast:
+            fast.write("fast")
+        assert path.read_text() == "fast"
+    assert path.read_text() == "slow"
+    assert os.listdir(tmp_path) == ["file"]
+    # A temporary file that is there is another's: it is neither written nor removed.
+    monkeypatch.setattr(atomic.secrets, "token_hex", lambda size: "same")
+    with atomic_write(path, "w") as slow:
+        slow.write("first")
+        with pytest.raises(FileExistsError), atomic_write(path, "w"):
+            pass
+    assert path.read_text() == "first"
 
 
 def test_a_failing_save_keeps_the_old_checkpoint(make_trainer: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -52,7 +52,11 @@ def holds(cache: ImageCache | None, items: list[Datum]) -> bool:
     """Whether a cache has these images' pixels as the files are now."""
     assert cache is not None
     assert 0 < len(cache) <= len(items)
-    return all(torch.equal(cache[i], read_tensor(items[i].impath)) for i in range(len(cache)))
+    return all(same(cache[i], read_tensor(items[i].impath)) for i in range(len(cache)))
+
+
+def same(found: torch.Tensor | None, expected: torch.Tensor) -> bool:
+    return found is not None and torch.equal(found, expected)
 
 
 def names(folder: Path) -> list[str]:
@@ -153,6 +157,8 @@ DAMAGE: dict[str, tuple[str, Any]] = {
     "cut description": (".json", cut),
     "empty description": (".json", lambda path: path.write_text("")),
     "a list": (".json", lambda path: path.write_text("[]")),
+    "no checksums": (".json", edited("checksums", [])),
+    "strange checksums": (".json", edited("checksums", "many66")),
     "no sizes": (".json", edited("sizes", [])),
     "wrong sizes": (".json", edited("sizes", [[40, 48]] * 6)),
     "strange sizes": (".json", edited("sizes", "many")),
@@ -171,6 +177,42 @@ def test_damage(damage: str, items: list[Datum], folder: Path) -> None:
     assert len(opened(folder, items) or ()) == 6
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize("train", [True, False])
+def test_damaged_pixels(
+    train: bool, workers: int, items: list[Datum], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cfg = cached_cfg(folder, DATALOADER__NUM_WORKERS=workers)
+    plain = images(loader(input_cfg("tensor"), items, train, sampler="SequentialSampler"))
+    assert torch.equal(images(loader(cfg, items, train, sampler="SequentialSampler")), plain)
+    path = next(folder.glob("*.u8"))
+    content = bytearray(path.read_bytes())
+    content[0] ^= 1  # of the first image
+    content[3 * 48 * 40 if train else 3 * 32 * 32] ^= 128  # of the second
+    path.write_bytes(content)
+    batches = loader(cfg, items, train, sampler="SequentialSampler")
+    capsys.readouterr()
+    batches.dataset.open_cache()  # type: ignore[attr-defined]
+    assert capsys.readouterr().out.startswith("Found image cache")
+    for _ in range(2):
+        batches.sampler.set_epoch(0)  # type: ignore[attr-defined]
+        assert torch.equal(images(batches), plain)
+    cache = batches.dataset.pixels.cache  # type: ignore[attr-defined]
+    # What one worker has found, all know.
+    assert list(cache.marks[:4]) == [2, 2, 1, 1]
+    assert [cache[i] is None for i in range(6)] == [True, True] + 4 * [False]
+
+
+def test_damage_is_said_once(items: list[Datum], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    opened(folder, items)
+    path = next(folder.glob("*.u8"))
+    path.write_bytes(bytes(WHOLE))
+    cache = opened(folder, items)
+    assert cache is not None
+    assert [cache[i] for i in (0, 1, 0)] == [None] * 3
+    assert capsys.readouterr().out.count(f"The image cache {path} is damaged") == 1
+
+
 def test_budget(items: list[Datum], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first_two = 3 * 2 * 48 * 40
     for budget, kept in ((first_two + 1, 2), (first_two, 2), (WHOLE - 1, 5), (WHOLE, 6), (first_two, 6)):
@@ -185,6 +227,8 @@ def test_budget(items: list[Datum], folder: Path, capsys: pytest.CaptureFixture[
     limited = loader(cached_cfg(folder / "other", DATALOADER__CACHE_BYTES=first_two), items)
     assert torch.equal(images(limited), plain)
     assert len(limited.dataset.pixels.cache) == 2  # type: ignore[attr-defined]
+    # Counted from the end, an image is none of the first.
+    assert torch.equal(limited.dataset.pixels[-1], read_tensor(items[-1].impath))  # type: ignore[attr-defined]
 
 
 def test_budget_for_nothing(items: list[Datum], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -221,7 +265,8 @@ def test_broken_image(workers: int, items: list[Datum], folder: Path) -> None:
 def _make(folder: Path, paths: list[str], start: Any, results: Any) -> None:
     start.wait()
     made = open_cache(folder, 10**6, paths, "whole images", read_tensor)
-    results.put(None if made is None else torch.stack([made[i].sum() for i in range(len(made))]).tolist())
+    found = [] if made is None else [made[i] for i in range(len(made))]
+    results.put([None if image is None else int(image.sum()) for image in found])
 
 
 def test_several_processes_at_once(items: list[Datum], folder: Path) -> None:
@@ -249,6 +294,21 @@ def test_travels_without_its_pixels(items: list[Datum], folder: Path) -> None:
     assert torch.equal(pickle.loads(pickle.dumps(dataset))[1]["img"], dataset[1]["img"])
 
 
+def test_arrives_after_another_has_replaced_it(
+    items: list[Datum], folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    dataset = loader(cached_cfg(folder, DATALOADER__CACHE_BYTES=WHOLE - 1), items, train=False).dataset
+    dataset.open_cache()  # type: ignore[attr-defined]
+    expected = dataset[1]["img"]
+    content = pickle.dumps(dataset)
+    path = next(folder.glob("*.u8"))
+    for harm in (cut, Path.unlink):
+        harm(path)
+        capsys.readouterr()
+        assert torch.equal(pickle.loads(content)[1]["img"], expected)
+        assert capsys.readouterr().out.count(f"The image cache {path} is gone") == 1
+
+
 def test_short_side_is_for_training(items: list[Datum], folder: Path) -> None:
     cfg = cached_cfg(folder, DATALOADER__CACHE_SHORT_SIDE=36)
     batches = loader(cfg, items)
@@ -258,9 +318,15 @@ def test_short_side_is_for_training(items: list[Datum], folder: Path) -> None:
     assert shapes == [(36, 43), (43, 36), (36, 57), (36, 36), (43, 36), (47, 33)]
     plain = images(loader(input_cfg("tensor"), items, train=False))
     assert torch.equal(images(loader(cfg, items, train=False)), plain)
-    # Without a cache it says nothing.
-    cfg = cached_cfg(folder, DATALOADER__CACHE_SHORT_SIDE=36, DATALOADER__CACHE_BYTES=0)
-    assert loader(cfg, items).dataset.pixels[0].shape == (3, 40, 48)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("backend", ["pil", "tensor"])
+def test_short_side_needs_a_cache(backend: str, items: list[Datum]) -> None:
+    # Else a run that goes on without one would see other images.
+    cfg = input_cfg(backend, DATALOADER__CACHE_SHORT_SIDE=36)
+    message = r"^DATALOADER\.CACHE_SHORT_SIDE needs DATALOADER\.CACHE_BYTES above 0$"
+    with pytest.raises(ValueError, match=message):
+        loader(cfg, items)
 
 
 def test_only_with_tensors(items: list[Datum], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -129,6 +129,22 @@ def test_every_sampler_repeats(sampler: str, items: list[Datum]) -> None:
     assert len({tuple(order) for order in orders[0]}) == 3
 
 
+def test_an_index_that_comes_again_draws_anew(items: list[Datum]) -> None:
+    sampler = RepeatableSampler([3, 1, 3, 3], seed=1)  # type: ignore[arg-type]
+    seeds = [draw.seed for draw in sampler]  # type: ignore[attr-defined]
+    assert len(set(seeds)) == 4
+    sampler.set_epoch(0)
+    assert [draw.seed for draw in sampler] == seeds  # type: ignore[attr-defined]
+    # The first time it is as in a pass that has it once.
+    once = RepeatableSampler([1, 3], seed=1)  # type: ignore[arg-type]
+    assert [draw.seed for draw in once] == [seeds[1], seeds[0]]  # type: ignore[attr-defined]
+    # The one image of a class fills its place in a batch.
+    batches = loader(input_cfg("tensor"), items[:2], sampler="RandomClassSampler", n_ins=2)
+    batch = next(iter(batches))
+    assert len(set(batch["index"].tolist())) == 2
+    assert len({image.numpy().tobytes() for image in batch["img"]}) == 4
+
+
 def test_own_samplers_keep_their_lengths(items: list[Datum]) -> None:
     for inner in (RandomSampler(items), RandomDomainSampler(items, 4, 2), RandomClassSampler(items, 4, 2)):  # type: ignore[arg-type]
         assert len(RepeatableSampler(inner, 1)) == len(inner)

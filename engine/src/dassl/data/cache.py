@@ -1,14 +1,17 @@
 """Decoded images in one file, mapped into memory: what is read again and again is decoded once.
 
 A cache is a flat file of pixels, and a JSON file that says what they are of. The JSON file is written last, so
-that any number of processes may make the same cache at once: a reader finds a whole one, or none.
+that any number of processes may make the same cache at once: a reader finds a whole one, or none. It also holds a
+checksum of each image, so that pixels that were damaged later are noticed when they are first read.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
+import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -28,6 +31,8 @@ __all__ = ["ImageCache", "open_cache"]
 
 Load = Callable[[str], Tensor]
 About = dict[str, Any]
+# What is known of an image's pixels.
+_UNREAD, _GOOD, _BAD = range(3)
 
 
 class ImageCache:
@@ -36,39 +41,71 @@ class ImageCache:
     Args:
         path: the file of pixels, those of each image in the order (height, width, 3).
         sizes: (height, width) of each image.
+        checksums: CRC-32 of each image's pixels.
 
     Raises:
-        ValueError: the file has another length.
+        ValueError: the file has another length, or the checksums are not as many as the sizes.
     """
 
-    def __init__(self, path: Path, sizes: Sequence[Sequence[int]]) -> None:
+    def __init__(self, path: Path, sizes: Sequence[Sequence[int]], checksums: Sequence[int]) -> None:
         self.path = path
         self.sizes = [(int(height), int(width)) for height, width in sizes]
         self.ends = np.cumsum([3 * height * width for height, width in self.sizes], dtype=np.int64)
-        if path.stat().st_size != self.ends[-1]:
-            raise ValueError(f"{path.name} has {path.stat().st_size} bytes instead of {self.ends[-1]}")
-        self._map()
+        self.checksums = [int(checksum) for checksum in checksums]
+        if len(self.checksums) != len(self.sizes):
+            raise ValueError(f"there are {len(self.checksums)} checksums of {len(self.sizes)} images")
+        self.pixels: np.ndarray[Any, np.dtype[np.uint8]] | None = self._map()
+        self.marks = self._blank()
 
     def __len__(self) -> int:
         return len(self.sizes)
 
-    def __getitem__(self, index: int) -> Tensor:
-        """Return a copy of an image's pixels: uint8, (3, height, width)."""
+    def __getitem__(self, index: int) -> Tensor | None:
+        """Return a copy of an image's pixels: uint8, (3, height, width); None if they are damaged or gone."""
+        if self.pixels is None or self.marks[index] == _BAD:
+            return None
         height, width = self.sizes[index]
         end = self.ends[index]
-        pixels = self.pixels[end - 3 * height * width : end].reshape(height, width, 3)
-        return torch.from_numpy(np.array(pixels)).permute(2, 0, 1)
+        pixels = np.array(self.pixels[end - 3 * height * width : end])
+        if self.marks[index] == _UNREAD:
+            good = zlib.crc32(pixels.data) == self.checksums[index]
+            self.marks[index] = _GOOD if good else _BAD
+            if not good:
+                self._warn()
+                return None
+        return torch.from_numpy(pixels.reshape(height, width, 3)).permute(2, 0, 1)
 
-    def _map(self) -> None:
-        self.pixels = np.memmap(self.path, dtype=np.uint8, mode="r")
+    def _map(self) -> np.ndarray[Any, np.dtype[np.uint8]]:
+        size = self.path.stat().st_size
+        if size != self.ends[-1]:
+            raise ValueError(f"{self.path.name} has {size} bytes instead of {self.ends[-1]}")
+        return np.memmap(self.path, dtype=np.uint8, mode="r")
+
+    def _blank(self) -> mmap.mmap:
+        # A mark for each image, and one for the warning. Forked workers share them, or every epoch would check anew.
+        return mmap.mmap(-1, len(self.sizes) + 1)
+
+    def _warn(self) -> None:
+        if self.marks[len(self)] == _UNREAD:
+            self.marks[len(self)] = _BAD
+            logger.warning(
+                "The image cache %s is damaged, damaged images are decoded instead; delete it to make it anew",
+                self.path,
+            )
 
     def __getstate__(self) -> dict[str, Any]:
         # A map would be pickled with all that it shows.
-        return {key: value for key, value in self.__dict__.items() if key != "pixels"}
+        return {key: value for key, value in self.__dict__.items() if key not in ("pixels", "marks")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._map()
+        self.marks = self._blank()
+        try:
+            self.pixels = self._map()
+        except (OSError, ValueError) as error:
+            # A run with another budget has put its own in this one's place.
+            logger.warning("The image cache %s is gone, images are decoded instead: %s", self.path, error)
+            self.pixels = None
 
 
 def open_cache(
@@ -152,7 +189,7 @@ def _existing(sidecar: Path, about: About, budget: int) -> ImageCache | None:
         found = json.loads(sidecar.read_text(encoding="utf-8"))
         if found["about"] != about:
             raise ValueError("the images have changed")
-        cache = ImageCache(_pixels_of(sidecar, about, found["budget"]), found["sizes"])
+        cache = ImageCache(_pixels_of(sidecar, about, found["budget"]), found["sizes"], found["checksums"])
         if len(cache) < about["images"] and budget > found["budget"]:
             raise ValueError("there is room for more images now")
     except FileNotFoundError:
@@ -171,20 +208,23 @@ def _make(sidecar: Path, about: About, budget: int, images: _Images, workers: in
     loader = DataLoader(images, batch_size=None, num_workers=workers, generator=torch.Generator())
     path = _pixels_of(sidecar, about, budget)
     sizes: list[list[int]] = []
+    checksums: list[int] = []
     total = 0
     with atomic_write(path) as file:
         for image in loader:
             total += image.numel()
             if total > budget:
                 break
-            file.write(image.permute(1, 2, 0).contiguous().numpy().data)
+            pixels = image.permute(1, 2, 0).contiguous().numpy().data
+            file.write(pixels)
+            checksums.append(zlib.crc32(pixels))
             sizes.append(list(image.shape[1:]))
     if not sizes:
         path.unlink()
         return None
-    cache = ImageCache(path, sizes)
+    cache = ImageCache(path, sizes, checksums)
     with atomic_write(sidecar, "w") as file:
-        json.dump({"about": about, "budget": budget, "sizes": sizes}, file)
+        json.dump({"about": about, "budget": budget, "sizes": sizes, "checksums": checksums}, file)
     for former in set(sidecar.parent.glob(f"{about['name']}-*.u8")) - {path}:
         with suppress(OSError):
             former.unlink()

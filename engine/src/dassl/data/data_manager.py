@@ -70,7 +70,7 @@ def build_data_loader(
 
     Raises:
         AssertionError: there is no image.
-        ValueError: an unknown sampler or backend.
+        ValueError: an unknown sampler or backend, or settings of the cache that do not fit together.
     """
     if not data_source:
         raise AssertionError("there is no image to load: the split is empty")
@@ -103,6 +103,8 @@ def _wrapper_for(tfm: Any) -> Callable[..., Any]:
 
 def _cached(cfg: CfgNode, dataset: Any) -> bool:
     if cfg.DATALOADER.CACHE_BYTES <= 0:
+        if cfg.DATALOADER.CACHE_SHORT_SIDE > 0:
+            raise ValueError("DATALOADER.CACHE_SHORT_SIDE needs DATALOADER.CACHE_BYTES above 0")
         return False
     if not on_tensors(cfg):
         raise ValueError("DATALOADER.CACHE_BYTES needs INPUT.BACKEND tensor")

@@ -40,8 +40,10 @@ class PixelSource:
 
     def __getitem__(self, index: int) -> Tensor:
         """Return uint8, (3, height, width)."""
-        if self.cache is not None and index < len(self.cache):
-            return self.cache[index]
+        if self.cache is not None and 0 <= index < len(self.cache):
+            pixels = self.cache[index]
+            if pixels is not None:
+                return pixels
         return self.load(self.data_source[index].impath)
 
     def load(self, path: str) -> Tensor:

@@ -1,9 +1,13 @@
-"""Random numbers that depend on the seed, the epoch and the image alone: on no worker, batch or earlier epoch."""
+"""Random numbers that depend on the seed, the epoch and the image alone: on no worker, batch or earlier epoch.
+
+Where an image comes several times in a pass, they also depend on how often it has come.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import random
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
@@ -56,7 +60,16 @@ class RepeatableSampler(Sampler[int]):
         self.passes += 1
         with drawing(_hash(*key)):
             order = list(self.sampler)
-        return (Draw(index, _hash(*key, index)) for index in order)
+        return _draws(key, order)
+
+
+def _draws(key: tuple[object, ...], order: list[int]) -> Iterator[Draw]:
+    """Give each index its seed; one that comes again in a pass gets another."""
+    seen: Counter[int] = Counter()
+    for index in order:
+        again = (seen[index],) if seen[index] else ()
+        seen[index] += 1
+        yield Draw(index, _hash(*key, index, *again))
 
 
 @contextmanager

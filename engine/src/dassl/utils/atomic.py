@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
@@ -24,11 +25,14 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         mode: "wb" for bytes, "w" for UTF-8 text.
     """
     path = os.fspath(path)
-    # The same folder, since os.replace is atomic within one file system only. Hidden, and named after the
-    # process, so that listings skip it and two writers do not meet. `tempfile` would hide it from others.
-    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{os.getpid()}.tmp")
+    # The same folder, since os.replace is atomic within one file system only. Hidden, so that listings skip it, and
+    # new by chance, since writers in other containers may have this process's number. `tempfile` would hide it from
+    # others.
+    temporary = os.path.join(os.path.dirname(path), f".{os.path.basename(path)}.{secrets.token_hex(8)}.tmp")
+    # Outside of the block that removes it: what was there before belongs to another writer.
+    file = open(temporary, mode.replace("w", "x"), encoding=None if "b" in mode else "utf-8")  # noqa: SIM115
     try:
-        with open(temporary, mode, encoding=None if "b" in mode else "utf-8") as file:
+        with file:
             yield file
             file.flush()
             os.fsync(file.fileno())
