@@ -39,12 +39,7 @@ FORMS = {
     "ImageNet": Form(("images/train", "images/val"), called={"images/train": ("train",), "images/val": ("val",)}),
     "Caltech101": Form(("101_ObjectCategories",), left_in=("caltech101",)),
     "OxfordPets": Form(("images",), ("annotations",), left_in=("oxford-iiit-pet",)),
-    "StanfordCars": Form(
-        ("cars_train", "cars_test"),
-        ("devkit", "cars_test_annos_withlabels.mat"),
-        # Kaggle's copy has each folder in one of the same name.
-        called={part: (f"{part}/{part}",) for part in ("cars_train", "cars_test")},
-    ),
+    "StanfordCars": Form(("cars_train", "cars_test"), ("devkit", "cars_test_annos_withlabels.mat")),
     "OxfordFlowers": Form(("jpg",), ("imagelabels.mat", "cat_to_name.json"), left_in=("flowers-102",)),
     "Food101": Form(("images",), left_in=("food101",)),
     "FGVCAircraft": Form(("images", *AIRCRAFT_LISTS), left_in=("fgvc-aircraft-2013b/data", "data")),
@@ -64,9 +59,18 @@ FORMS = {
 
 
 def missing_parts(published: Published, root: Path) -> list[str]:
-    """The paths of what the data set needs and lacks."""
-    folder = root / published.folder
-    return [str(folder / part) for part in FORMS[published.name].needed if not (folder / part).exists()]
+    """The paths of what the data set needs and lacks, or has one folder too deep."""
+    paths = [root / published.folder / part for part in FORMS[published.name].needed]
+    return [str(path) for path in paths if not is_there(path) or is_there(_nested(path))]
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is a file, or a folder that holds something."""
+    return any(path.iterdir()) if path.is_dir() else path.exists()
+
+
+def _nested(path: Path) -> Path:
+    return path / path.name
 
 
 def arrange(published: Published, root: Path, place: Path, move: bool = False) -> bool:
@@ -84,20 +88,22 @@ def arrange(published: Published, root: Path, place: Path, move: bool = False) -
         Whether the data set has all that it needs now.
 
     Raises:
-        CasPLError: a link leads nowhere.
+        CasPLError: a link leads nowhere, or an archive was unpacked in the folder that it brings itself.
         OSError: something cannot be written.
     """
     form = FORMS[published.name]
     target = root / published.folder
-    wanted = [part for part in form.needed if not (target / part).exists()]
+    for path in (_nested(target / part) for part in form.needed):
+        if is_there(path):
+            raise CasPLError(f"{path} lies one folder too deep: move what it holds to {path.parent}, and remove it")
+    wanted = [part for part in form.needed if not is_there(target / part)]
     if not wanted:
         return True
     for part in wanted:
         if (target / part).is_symlink():
-            raise CasPLError(
-                f"{target / part} links to {os.readlink(target / part)}, which is not there: remove the link or bring "
-                "that back"
-            )
+            gone = "is empty" if (target / part).exists() else "is not there"
+            link = f"{target / part} links to {os.readlink(target / part)}, which {gone}"
+            raise CasPLError(f"{link}: remove the link or bring that back")
     for home in _homes(published, root, place):
         found = {part: _find(home, part, form, target) for part in wanted}
         if all(found.values()):
@@ -124,17 +130,19 @@ def _homes(published: Published, root: Path, place: Path) -> Iterator[Path]:
 
 
 def _find(home: Path, part: str, form: Form, target: Path) -> Path | None:
-    # The part itself comes last, for names such as cars_train/cars_train.
     for name in (*form.called.get(part, ()), part):
-        source = home / name
-        # The second half is for file systems that ignore case, where SUN397 is sun397.
-        if source.exists() and not (target.exists() and source.samefile(target)):
-            return source
+        # Kaggle's copy of the cars has each folder in one of the same name, as has what was unpacked in place.
+        for source in (_nested(home / name), home / name):
+            # The second half is for file systems that ignore case, where SUN397 is sun397.
+            if is_there(source) and not (target.exists() and source.samefile(target)):
+                return source
     return None
 
 
 def _put(source: Path, target: Path, root: Path, move: bool) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
+    if target.is_dir():  # an empty one, or it would not be wanted
+        os.rmdir(target)
     if move:
         try:
             os.rename(source, target)

@@ -8,6 +8,7 @@ folder for a whole one. Both are imported late: looking at what is there needs n
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import tarfile
 import tempfile
@@ -20,7 +21,13 @@ from pathlib import Path
 from caspl.data.published import MIRROR, Published, name_key, spellings_of
 from caspl.errors import CasPLError, first_line
 
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz")
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+"""The suffixes of what is unpacked, in any case."""
 DEVKIT = "ILSVRC2012_devkit_t12.tar.gz"
 IMAGENET = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"}
 """The archive of each part of ImageNet; both take the development kit."""
@@ -28,10 +35,34 @@ IMAGENET = {"train": "ILSVRC2012_img_train.tar", "val": "ILSVRC2012_img_val.tar"
 Fetch = Callable[[Path], None]
 """Downloads and unpacks into a folder."""
 
+_BROKEN = (EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile)
+# Pythons that cannot refuse a hostile tar have no name for that either.
+_HOSTILE = getattr(tarfile, "FilterError", ())
+
 
 def staging_folder(published: Published, root: Path) -> Path:
     """Where a data set is downloaded and unpacked."""
     return root / ".downloads" / published.stem
+
+
+@contextmanager
+def alone(published: Published, root: Path) -> Iterator[None]:
+    """Keep other runs from the images of a data set. The lock ends with the process, also when that is killed.
+
+    Raises:
+        CasPLError: another run has them.
+    """
+    path = root / ".downloads" / f"{published.stem}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        try:
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CasPLError(f"another run prepares it ({path} is locked): wait until that has ended") from error
+        except OSError:
+            pass  # some network disks have no locks
+        yield
 
 
 def fetch_into(staging: Path, fetch: Fetch, gigabytes: float) -> None:
@@ -60,7 +91,8 @@ def from_torchvision(published: Published) -> Fetch:
         with _told(published, f"torchvision.datasets.{published.torchvision}", staging, "try --source mirror"):
             from torchvision import datasets
 
-            getattr(datasets, published.torchvision)(str(staging), download=True)
+            with filtered():
+                getattr(datasets, published.torchvision)(str(staging), download=True)
 
     return fetch
 
@@ -86,8 +118,8 @@ def from_archives(published: Published, archives: Sequence[Path]) -> Fetch:
     """Archives that the user has."""
 
     def fetch(staging: Path) -> None:
-        with _told(published, "the archive", staging):
-            for archive in archives:
+        for archive in archives:
+            with _told(published, str(archive)):
                 unpack(archive, staging / "unpacked")
 
     return fetch
@@ -99,14 +131,17 @@ def from_imagenet_archives(published: Published, parts: Sequence[str], archives:
     def fetch(staging: Path) -> None:
         from torchvision import datasets
 
-        shutil.rmtree(staging)  # links to archives, and what a killed run has unpacked
-        staging.mkdir()
+        # A folder of its own, since torchvision wants the archives beside what it unpacks: archives in staging stay.
+        folder = staging / "unpacked"
+        shutil.rmtree(folder, ignore_errors=True)  # links to archives, and what a killed run has unpacked
+        folder.mkdir()
         for archive in archives:
-            (staging / archive.name).symlink_to(archive.resolve())
-        with _told(published, "torchvision.datasets.ImageNet", staging):
+            (folder / archive.name).symlink_to(archive.resolve())
+        with _told(published, "torchvision.datasets.ImageNet"):
             for part in parts:
                 print(f"{published.name}: checking and unpacking {part}, which takes its time", flush=True)
-                datasets.ImageNet(str(staging), split=part)
+                with filtered():
+                    datasets.ImageNet(str(folder), split=part)
 
     return fetch
 
@@ -115,7 +150,7 @@ def val_wnids(published: Published, kit: Path) -> list[str]:
     """The class folder of each of ImageNet's validation images, in their order, from the development kit."""
     from torchvision.datasets import imagenet
 
-    with tempfile.TemporaryDirectory() as folder, _told(published, str(kit), Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, _told(published, str(kit)):
         Path(folder, kit.name).symlink_to(kit.resolve())
         imagenet.parse_devkit_archive(folder)
         wnids: list[str] = imagenet.load_meta_file(folder)[1]
@@ -123,13 +158,46 @@ def val_wnids(published: Published, kit: Path) -> list[str]:
 
 
 def unpack(archive: Path, folder: Path) -> None:
-    """Unpack an archive, and the archives that it holds at its top or one folder below (Caltech101 comes like that)."""
-    from torchvision.datasets import utils
+    """Unpack an archive, and the archives that it holds at its top or one folder below (Caltech101 comes like that).
 
+    Raises:
+        CasPLError: it is no archive of a known kind, or this Python cannot keep a tar inside the folder.
+    """
     print(f"unpacking {archive}", flush=True)
-    utils.extract_archive(str(archive), str(folder))
+    _extract(archive, folder)
     for inner in [*_archives(folder)]:
-        utils.extract_archive(str(inner), str(inner.parent))
+        _extract(inner, inner.parent)
+
+
+def _extract(archive: Path, folder: Path) -> None:
+    """Unpack into a folder, and nowhere else."""
+    if not _is_archive(archive):
+        raise CasPLError(f"{archive} is no archive of a known kind: give one that ends in {', '.join(ARCHIVES)}")
+    if archive.name.lower().endswith(".zip"):
+        with zipfile.ZipFile(archive) as zipped:
+            zipped.extractall(folder)  # which strips .. and absolute paths, and knows no links
+        return
+    with filtered(), tarfile.open(archive) as tar:
+        tar.extractall(folder)
+
+
+@contextmanager
+def filtered() -> Iterator[None]:
+    """Let no tar write outside its folder meanwhile, also where a library extracts without a filter (torchvision did).
+
+    Raises:
+        CasPLError: this Python has no such filter.
+    """
+    if not hasattr(tarfile, "data_filter"):
+        raise CasPLError(
+            f"Python {platform.python_version()} cannot unpack tars safely: 3.10.12, 3.11.4 and newer ones can"
+        )
+    before = tarfile.TarFile.extraction_filter
+    tarfile.TarFile.extraction_filter = staticmethod(tarfile.data_filter)
+    try:
+        yield
+    finally:
+        tarfile.TarFile.extraction_filter = before
 
 
 def download_file(urls: Sequence[str], target: Path, accept: Callable[[Path], object]) -> None:
@@ -158,17 +226,37 @@ def download_file(urls: Sequence[str], target: Path, accept: Callable[[Path], ob
 
 
 @contextmanager
-def _told(published: Published, source: str, staging: Path, otherwise: str = "run the command again") -> Iterator[None]:
-    """Turn the many exceptions of libraries and networks into one sentence."""
+def _told(
+    published: Published, source: str, staging: Path | None = None, otherwise: str = "run the command again"
+) -> Iterator[None]:
+    """Turn the many exceptions of libraries and networks into one sentence, and remove broken downloads.
+
+    Args:
+        published: the data set.
+        source: where its images come from.
+        staging: where that is downloaded to, if it is. A broken archive that was there before stays: it may be the
+            user's.
+        otherwise: the way out, unless something better is known.
+    """
+    before = {*_archives(staging)} if staging else set()
     try:
         yield
+    except CasPLError:
+        raise
     except ImportError as error:
         name = (error.name or "a package").partition(".")[0]
         raise CasPLError(f"{source} needs {name}: pip install {name}") from error
-    except (EOFError, zlib.error, tarfile.TarError, zipfile.BadZipFile) as error:
-        for archive in _archives(staging):
-            archive.unlink()
-        raise CasPLError(f"an archive is incomplete ({first_line(error)}): get it again") from error
+    except _HOSTILE as error:
+        fault = f"{source} is not unpacked, since it would write outside its folder ({first_line(error)})"
+        raise CasPLError(f"{fault}: {published.by_hand}") from error
+    except _BROKEN as error:
+        broken = [archive for archive in _archives(staging) if not _is_whole(archive)] if staging else []
+        for archive in broken:
+            if archive not in before:
+                archive.unlink()
+        name = ", ".join(map(str, broken)) or source
+        way_out = "remove it and run the command again" if before.intersection(broken) else "get it again"
+        raise CasPLError(f"{name} is incomplete ({first_line(error)}): {way_out}") from error
     except Exception as error:
         fault = f"the images could not be had from {source} ({first_line(error)})"
         raise CasPLError(f"{fault}: {otherwise}, or {published.by_hand}") from error
@@ -177,8 +265,25 @@ def _told(published: Published, source: str, staging: Path, otherwise: str = "ru
 def _archives(folder: Path) -> Iterator[Path]:
     """The archives in a folder or one folder below."""
     for path in sorted((*folder.glob("*"), *folder.glob("*/*"))):
-        if path.name.endswith(ARCHIVES) and path.is_file():
+        if _is_archive(path) and path.is_file():
             yield path
+
+
+def _is_archive(path: Path) -> bool:
+    return path.name.lower().endswith(ARCHIVES)
+
+
+def _is_whole(archive: Path) -> bool:
+    """Whether an archive can be read to its end."""
+    try:
+        if archive.name.lower().endswith(".zip"):
+            with zipfile.ZipFile(archive) as zipped:
+                return zipped.testzip() is None
+        with tarfile.open(archive) as tar:
+            tar.getmembers()
+    except (*_BROKEN, OSError):
+        return False
+    return True
 
 
 def _clear(staging: Path) -> None:

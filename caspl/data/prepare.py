@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caspl.data import fetch
-from caspl.data.arrange import arrange, missing_parts
+from caspl.data.arrange import arrange, is_there, missing_parts
 from caspl.data.check import check, check_content, check_counts
 from caspl.data.listing import image_files
 from caspl.data.official import CLASSNAMES, classnames_text, has_classnames, packaged_classnames
@@ -58,6 +58,12 @@ def prepare(published: Published, plan: Plan) -> list[str]:
 
 
 def _images(published: Published, plan: Plan) -> None:
+    if missing_parts(published, plan.root):
+        with fetch.alone(published, plan.root):
+            _get_images(published, plan)
+
+
+def _get_images(published: Published, plan: Plan) -> None:
     root = plan.root
     for place in (root, *(path for path in plan.given if path.is_dir())):
         if arrange(published, root, place):
@@ -80,7 +86,7 @@ def _fetch(published: Published, plan: Plan) -> tuple[fetch.Fetch, float]:
     archives = [path for path in plan.given if path.is_file()]
     if published.name == "ImageNet":
         here = plan.root / published.folder / published.images
-        parts = [part for part in fetch.IMAGENET if not (here / part).exists()]
+        parts = [part for part in fetch.IMAGENET if not is_there(here / part)]
         places = {path.name: path for path in archives}
         archives = [places.get(name, here / name) for name in (*(fetch.IMAGENET[part] for part in parts), fetch.DEVKIT)]
         if not all(path.is_file() for path in archives):
@@ -117,10 +123,13 @@ def _sorted_val(published: Published, plan: Plan) -> None:
         raise CasPLError(f"{unsorted}: put {fetch.DEVKIT} in {folder} and run the command again")
     wnids = fetch.val_wnids(published, kits[0])
     # The number in the name tells which image it is, also where a killed run has sorted others already.
-    for number, name in _numbered(flat, len(wnids)):
-        target = val / wnids[number - 1]
-        target.mkdir(exist_ok=True)
-        os.rename(val / name, target / name)
+    moves = {val / name: val / wnids[number - 1] / name for number, name in _numbered(flat, len(wnids))}
+    for source, target in moves.items():
+        if os.path.lexists(target):
+            raise CasPLError(f"{source} belongs to {target}, which is there already: remove one of them")
+    for source, target in moves.items():
+        target.parent.mkdir(exist_ok=True)
+        os.rename(source, target)
 
 
 def _numbered(names: list[str], count: int) -> list[tuple[int, str]]:
@@ -139,15 +148,17 @@ def _split(published: Published, plan: Plan) -> None:
     if not published.split_file or target.exists():
         return
 
-    def accept(path: Path) -> None:
+    def accept(path: Path, way_out: str = "") -> None:
         split = read_split(path)
-        for finding in check_counts(published, split) or check_content(published, path, split):
-            raise CasPLError(f"{path} is not the published split: {finding}")
+        counts = "; ".join(check_counts(published, split))
+        if counts or check_content(published, path, split):
+            reason = f" ({counts})" if counts else ""
+            raise CasPLError(f"{path} is not the published split{reason}{way_out}")
 
     with tempfile.TemporaryDirectory() as folder:
         if plan.split is not None:
             path = _given_split(published, plan.split)
-            accept(path)
+            accept(path, ": name another, or leave --split out to fetch it")
         else:
             path = Path(folder, published.split_file)
             fetch.download_file(published.split_urls, path, accept)

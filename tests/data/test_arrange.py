@@ -147,6 +147,29 @@ def test_a_link_to_nowhere(world: Make, capsys: pytest.CaptureFixture[str]) -> N
     assert os.readlink(made.here / "2750") == "gone"
 
 
+@pytest.mark.parametrize("move", [False, True])
+def test_an_empty_folder_is_missing(move: bool, world: Make) -> None:
+    made = world("EuroSAT")
+    (made.here / "2750").mkdir(parents=True)
+    assert made.prepare(*([] if move else ["--from", made.data])) == 0
+    assert made.laid_out()
+
+
+def test_an_archive_unpacked_in_place(world: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = world("StanfordCars")
+    deep = made.here / "cars_train" / "cars_train"
+    lay(made, {"cars_train/cars_train": "cars_train", "cars_test": "cars_test"}, made.here)
+    before = tree(made.here / "cars_train")
+    assert made.prepare(*options(made)) == 1
+    assert f"{deep} lies one folder too deep: move what it holds to {deep.parent}" in capsys.readouterr().out
+    assert tree(made.here / "cars_train") == before
+    # In a folder of another place it is found.
+    eurosat = world("EuroSAT")
+    lay(eurosat, {"2750/2750": "2750"}, tmp_path / "mine")
+    assert eurosat.prepare("--from", tmp_path / "mine", *options(eurosat)) == 0
+    assert eurosat.laid_out()
+
+
 def test_a_file_system_that_ignores_case(world: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     made = world("SUN397")
     made.here.mkdir(parents=True)

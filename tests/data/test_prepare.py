@@ -9,15 +9,19 @@ import importlib
 import os
 import shutil
 import sys
+import tarfile
+import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 from torchvision.datasets.utils import extract_archive
 
-from caspl.data import PUBLISHED
+from caspl.data import PUBLISHED, fetch, read_split
 from caspl.data.published import DRIVE, SPLIT_COPIES
+from caspl.data.split import split_text
 from tests.data.archives import pack
 from tests.data.small import tree
 from tests.data.world import World
@@ -140,6 +144,19 @@ def test_foreign_images_in_imagenets_val(world: Make, capsys: pytest.CaptureFixt
     assert len([*val.iterdir()]) == 13
 
 
+def test_sorting_overwrites_nothing(world: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    made = world("ImageNet")
+    val = unsorted_imagenet(made)
+    last = max(val.iterdir())
+    wnids = sorted(path.name for path in (made.data / "images" / "val").iterdir())
+    for wnid in wnids:
+        images(val, [f"{wnid}/{last.name}"])
+    before = tree(val)
+    assert made.prepare("--from", made.archives[2]) == 1
+    assert f"{last} belongs to {val}" in capsys.readouterr().out
+    assert tree(val) == before
+
+
 class Killed(BaseException):
     """What a test kills the command with."""
 
@@ -223,8 +240,19 @@ def test_an_incomplete_archive(world: Make, capsys: pytest.CaptureFixture[str]) 
     made = world("FGVCAircraft")
     whole = made.archives[0].read_bytes()
     made.archives[0].write_bytes(whole[: len(whole) // 2])
+    # Another archive there is not the command's.
+    mine = pack(made.root / ".downloads" / "fgvc_aircraft" / "mine.zip", {"a": made.data / "variants.txt"})
     assert made.prepare() == 1
-    assert "an archive is incomplete" in capsys.readouterr().out
+    kept = mine.with_name(made.archives[0].name)
+    assert f"{kept} is incomplete" in capsys.readouterr().out
+    assert mine.is_file()
+    assert not kept.exists()
+    # Nor is a broken one that was there before.
+    shutil.copy(made.archives[0], kept)
+    assert made.prepare() == 1
+    assert "remove it and run the command again" in capsys.readouterr().out
+    assert kept.is_file()
+    kept.unlink()
     made.archives[0].write_bytes(whole)
     assert made.prepare() == 0
     assert made.laid_out()
@@ -233,9 +261,95 @@ def test_an_incomplete_archive(world: Make, capsys: pytest.CaptureFixture[str]) 
 def test_an_incomplete_archive_of_the_users_stays(world: Make, capsys: pytest.CaptureFixture[str]) -> None:
     made = world("ImageNetA")
     made.archives[0].write_bytes(made.archives[0].read_bytes()[:3000])
+    # Another one, which has nothing to do with it.
+    other = made.root / ".downloads" / "imagenet_a" / "other.zip"
+    other.parent.mkdir(parents=True)
+    other.touch()
     assert made.prepare("--from", made.archives[0]) == 1
-    assert "an archive is incomplete" in capsys.readouterr().out
+    assert f"{made.archives[0]} is incomplete" in capsys.readouterr().out
     assert made.archives[0].stat().st_size == 3000
+    assert other.is_file()
+
+
+def test_imagenet_archives_in_the_download_folder_stay(world: Make) -> None:
+    made = world("ImageNet")
+    staging = made.root / ".downloads" / "imagenet"
+    staging.mkdir(parents=True)
+    mine = [Path(shutil.move(archive, staging)) for archive in made.archives]
+    assert made.prepare("--from", *mine) == 0
+    assert sorted_right(made.here / "images" / "val")
+    assert all(path.is_file() for path in mine)
+
+
+@pytest.mark.parametrize(("name", "link"), [("../esc.txt", ""), ("2750/esc.txt", "/etc/passwd")])
+def test_a_hostile_tar(
+    name: str,
+    link: str,
+    world: Make,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    # As an older torchvision, which unpacks whatever there is.
+    def extract(archive: str, folder: str) -> None:
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, filter="fully_trusted")
+
+    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", extract)
+    made = world("EuroSAT")
+    member = tarfile.TarInfo(name)
+    member.type, member.linkname = (tarfile.SYMTYPE, link) if link else (tarfile.REGTYPE, "")
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        tar.addfile(member)
+    assert made.prepare("--from", tmp_path / "bad.tar") == 1
+    assert f"{tmp_path / 'bad.tar'} is not unpacked, since it would write outside" in capsys.readouterr().out
+    assert not [path for path in tmp_path.rglob("esc.txt") if os.path.lexists(path)]
+    monkeypatch.delattr(tarfile, "data_filter")
+    assert made.prepare("--from", tmp_path / "bad.tar") == 1
+    assert "cannot unpack" in capsys.readouterr().out
+
+
+def test_libraries_that_extract_without_a_filter_get_one(tmp_path: Path) -> None:
+    before = tarfile.TarFile.extraction_filter
+    with tarfile.open(tmp_path / "bad.tar", "w") as tar:
+        tar.addfile(tarfile.TarInfo("../esc.txt"))
+    with fetch.filtered(), tarfile.open(tmp_path / "bad.tar") as tar, pytest.raises(tarfile.FilterError):
+        tar.extractall(tmp_path / "folder")
+    assert not (tmp_path / "esc.txt").exists()
+    assert tarfile.TarFile.extraction_filter is before
+
+
+def test_a_hostile_zip(world: Make, tmp_path: Path) -> None:
+    made = world("EuroSAT")
+    with zipfile.ZipFile(tmp_path / "bad.zip", "w") as file:
+        for name in ("../../esc.txt", f"{tmp_path}/esc.txt"):
+            file.writestr(name, "")
+    assert made.prepare("--from", tmp_path / "bad.zip") == 1
+    inside = made.root / ".downloads" / "eurosat" / "unpacked"
+    found = [*tmp_path.rglob("esc.txt")]
+    assert found
+    assert all(path.is_relative_to(inside) for path in found)
+
+
+def test_suffixes_of_archives(world: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    made = world("EuroSAT")
+    rar = tmp_path / "EuroSAT.rar"
+    rar.touch()
+    assert made.prepare("--from", rar) == 1
+    assert f"{rar} is no archive of a known kind: give one that ends in .zip, .tar" in capsys.readouterr().out
+    upper = made.archives[0].rename(tmp_path / "EuroSAT.ZIP")
+    assert made.prepare("--from", upper) == 0
+    assert made.laid_out()
+
+
+def test_two_runs_at_once(world: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("fcntl")
+    made = world("EuroSAT")
+    with fetch.alone(made.published, made.root):
+        assert made.prepare() == 1
+    assert f"another run prepares it ({made.root / '.downloads' / 'eurosat.lock'} is" in capsys.readouterr().out
+    assert not made.here.joinpath("2750").exists()
+    assert made.prepare() == 0
 
 
 def test_an_archive_of_something_else(world: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -309,10 +423,18 @@ def test_a_split_that_the_user_has(folder: str, world: Make, tmp_path: Path) -> 
 
 def test_a_split_of_something_else(world: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     made = world("EuroSAT")
-    path = tmp_path / "split.json"
+    path, name = tmp_path / "split.json", made.published.split_file
     text(path, ['{"train": [["a.jpg", 0, "a"]], "val": [], "test": [["b.jpg", 0, "a"]]}'])
     assert made.prepare("--split", path) == 1
-    assert f"{path} is not the published split: there are 1 classes instead of 10" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert f"{path} is not the published split (there are 1 classes instead of 10; " in said
+    assert "name another, or leave --split out to fetch it" in said
+    # The same counts, and another order.
+    path.write_text(split_text(replace(split := read_split(made.data / name), train=split.train[::-1])))
+    assert made.prepare("--split", path) == 1
+    said = capsys.readouterr().out
+    assert f"EuroSAT: {path} is not the published split: name another, or leave --split out to fetch it\n" in said
+    assert "delete" not in said
     assert made.prepare("--split", tmp_path) == 1
     assert f"there is no {made.published.split_file} in {tmp_path}" in capsys.readouterr().out
     assert not (made.here / made.published.split_file).exists()
