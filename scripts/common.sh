@@ -10,6 +10,18 @@ BOOST_OPTIONS=${BOOST_OPTIONS:-}  # KEY VALUE pairs for phase 1
 BOOST_SEED=${BOOST_SEED:-1}  # run of phase 1 that phase 2 builds on, for every adapting seed
 REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 
+# usage FEWEST "$@": with --help, or with fewer arguments than that, print the head of the script and end.
+usage() {
+    local fewest=$1 status=2
+    shift
+    case ${1:-} in
+    -h | --help) status=0 ;;
+    *) [ $# -lt "$fewest" ] || return 0 ;;
+    esac
+    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    exit $status
+}
+
 fail() {
     echo "error: $*" >&2
     exit 2

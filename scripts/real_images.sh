@@ -11,13 +11,9 @@
 # BOOST_OPTIONS, PYTHON. EMOJI_ARCHIVES is the folder where `npm pack` has put emoji-datasource-twitter and -google;
 # without it npm gets them (136 MB). Finished runs are skipped.
 set -euo pipefail
-if [ $# -eq 0 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
-    sed -n '2,12s/^# \{0,1\}//p' "$0"
-    [ $# -gt 0 ] || exit 2
-    exit 0
-fi
 OUTPUT=${OUTPUT:-output/real_images}
 source "$(dirname "$0")/common.sh"
+usage 1 "$@"
 SOURCE=$1
 SEED=${2:-1}
 METHODS=${METHODS:-PromptSRC}

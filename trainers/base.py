@@ -96,6 +96,9 @@ class PromptTrainer(TrainerX):
             )
         self.student_hash = weights_hash(clip)
         classnames = self.dm.dataset.classnames
+        unknown = [name for name in classnames if not clip.text.knows(encode(name))]
+        if len(unknown) > 1:
+            logger.warning("%s knows no word of %s: these classes look alike to it", student, ", ".join(unknown[:3]))
         boosting = boosting_prompts(cfg, clip, self.student_hash, classnames) if self.boosted else None
         prompts = self.prompts(clip)
         if self.learns and not prompts.trainable:
@@ -103,9 +106,6 @@ class PromptTrainer(TrainerX):
         text, vision = prompts.cascade(boosting)
         self.model = PromptedCLIP(self.precision.place(clip), text, vision, classnames)
         self.model.to(self.device)
-        unknown = [name for name in classnames if not clip.text.knows(encode(name))]
-        if len(unknown) > 1:
-            logger.warning("%s knows no word of %s: these classes look alike to it", student, ", ".join(unknown[:3]))
         self.segments = SegmentStore(self.model, student, self.student_hash)
         self.scaler = self.precision.scaler()
         self.recorder = RunRecorder(cfg)

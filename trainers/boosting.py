@@ -101,7 +101,7 @@ def _read(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str]
     return file
 
 
-def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str] = ()) -> Prompts:
+def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str]) -> Prompts:
     """The boosting segments of phase 2, of the sizes that their file has.
 
     Tokens of another data set, or learned without some of the classes, are taken with a warning.

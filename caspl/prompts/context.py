@@ -11,7 +11,7 @@ from caspl.prompts.coupling import Coupled
 from caspl.prompts.initial import normal_tokens, word_tokens
 from caspl.prompts.prompts import Prompts
 from caspl.prompts.segment import Segment
-from caspl.prompts.text import Part, Piece, Words
+from caspl.prompts.text import Part, Piece, fixed
 from caspl.towers import CLIP
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode
@@ -45,7 +45,7 @@ def coop_context(
     if words:
         length, ids = len(words.split(" ")), encode(words)
         values = word_tokens(tower, words, length).unsqueeze(0)
-        rest = _fixed(tuple(ids[length:]))
+        rest = fixed(ids[length:])
         if rest and position != "end":
             raise CasPLError(f"CTX_INIT {words!r} has words of several tokens, which only position end can keep")
     else:
@@ -70,9 +70,9 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
     """
     words = _words(words)
     if not _any(length, depth):
-        return [*_fixed(tuple(encode(words)))]
+        return [*fixed(encode(words))]
     values = normal_tokens(depth, length, tower.positional_embedding.shape[1])
-    rest: tuple[int, ...] = ()
+    rest: list[int] = []
     if words and length <= MOST_WORDS:
         ids = encode(words)
         if len(ids) < length:
@@ -80,8 +80,8 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
                 f"CTX_INIT {words!r} has {len(ids)} tokens, fewer than the {length} to learn; leave it empty"
             )
         values[0] = word_tokens(tower, words, length)
-        rest = tuple(ids[length:])
-    return [Segment(name, values), *_fixed(rest)]
+        rest = ids[length:]
+    return [Segment(name, values), *fixed(rest)]
 
 
 def placeholder_context(tower: TextTower, length: int, depth: int, words: str, name: str) -> list[Piece]:
@@ -90,7 +90,7 @@ def placeholder_context(tower: TextTower, length: int, depth: int, words: str, n
         return []
     values = normal_tokens(depth, length, tower.positional_embedding.shape[1])
     values[0] = word_tokens(tower, "X " * length, length)
-    return [Segment(name, values), *_fixed(tuple(encode(_words(words))))]
+    return [Segment(name, values), *fixed(encode(_words(words)))]
 
 
 def vision_tokens(clip: CLIP, length: int, depth: int, name: str) -> list[Segment]:
@@ -133,11 +133,6 @@ def _any(length: int, depth: int) -> bool:
     if length < 0 or depth < 0:
         raise CasPLError(f"a prompt cannot have {length} tokens in {depth} layers (N_CTX, PROMPT_DEPTH)")
     return bool(length and depth)
-
-
-def _fixed(ids: tuple[int, ...]) -> list[Words]:
-    """The words that stay, if there are any."""
-    return [Words(ids)] if ids else []
 
 
 def _words(text: str) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from caspl.prompts.ensemble import TextEnsemble
 from caspl.prompts.segment import AnySegment
-from caspl.prompts.text import Part, Piece, TextCascade, Words
+from caspl.prompts.text import Piece, TextCascade, fixed, segment_of
 from caspl.prompts.vision import VisionCascade
 from caspl.towers.tokenizer import encode
 
@@ -30,9 +30,8 @@ class Prompts:
     @property
     def trainable(self) -> bool:
         """Whether any of its segments learns."""
-        segments = [piece for piece in (*self.before, *self.after, *self.vision) if not isinstance(piece, Words)]
-        modules = [piece.segment if isinstance(piece, Part) else piece for piece in segments]
-        return any(value.requires_grad for module in modules for value in module.parameters())
+        text = filter(None, map(segment_of, (*self.before, *self.after)))
+        return any(value.requires_grad for segment in (*text, *self.vision) for value in segment.parameters())
 
     def cascade(self, boosting: Prompts | None = None) -> tuple[TextCascade | TextEnsemble, VisionCascade]:
         """Both towers' cascades, with the boosting segments in CasPL's places.
@@ -47,6 +46,4 @@ class Prompts:
 
     def _text(self, template: str, boosting: Prompts) -> TextCascade:
         head, tail = template.split("{}")
-        ids = tuple(encode(head))
-        words = [Words(ids)] if ids else []
-        return TextCascade([*self.before, *words, *boosting.before], self.after, tail)
+        return TextCascade([*self.before, *fixed(encode(head)), *boosting.before], self.after, tail)

@@ -60,7 +60,7 @@ class TextCascade(nn.Module):
         self.before = list(before)
         self.after = list(after)
         self.tail = tail
-        segments = [_segment_of(piece) for piece in (*self.before, *self.after)]
+        segments = [segment_of(piece) for piece in (*self.before, *self.after)]
         self.segments = nn.ModuleDict({s.name: s for s in segments if s is not None})
         self._check_order()
         self.classnames: list[str] = []
@@ -139,7 +139,7 @@ class TextCascade(nn.Module):
         own = False  # whether tokens differ from class to class from here on
         for after, pieces in ((False, self.before), (True, self.after)):
             own = own or after
-            for segment in filter(None, map(_segment_of, pieces)):
+            for segment in filter(None, map(segment_of, pieces)):
                 if after and segment.depth > 1:
                     raise ValueError(f"segment {segment.name!r} stands after the class name and must have depth 1")
                 own = own or segment.class_specific
@@ -223,7 +223,13 @@ class TextCascade(nn.Module):
         self.register_buffer(name, value.to(device), persistent=False)
 
 
-def _segment_of(piece: Piece) -> Segment | None:
+def fixed(ids: Sequence[int]) -> list[Words]:
+    """Words that stay as they are; none if there are no ids."""
+    return [Words(tuple(ids))] if ids else []
+
+
+def segment_of(piece: Piece) -> Segment | None:
+    """The segment whose tokens a piece puts there; words have none."""
     if isinstance(piece, Words):
         return None
     return piece.segment if isinstance(piece, Part) else piece

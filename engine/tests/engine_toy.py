@@ -119,3 +119,14 @@ def toy_cfg(root: Path, output: Path, *opts: Any) -> CfgNode:
     cfg.OPTIM.MAX_EPOCH = 3
     cfg.merge_from_list([*opts])
     return cfg
+
+
+def same(a: Any, b: Any) -> bool:
+    """Return whether two nests of tensors and plain values are equal, bit for bit."""
+    if isinstance(a, torch.Tensor):
+        return torch.equal(a, b)
+    if isinstance(a, dict):
+        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
+    if isinstance(a, (list, tuple)):
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
+    return bool(a == b)

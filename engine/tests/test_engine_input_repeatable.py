@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from engine_toy import same
 from input_photos import CROP, input_cfg, loader, photos
 from torch.utils.data import DataLoader, RandomSampler, default_collate
 
@@ -34,16 +35,6 @@ def items(tmp_path: Path) -> list[Datum]:
 
 def passes(batches: DataLoader[Any], count: int = 2) -> Batches:
     return [batch for _ in range(count) for batch in batches]
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 def indices(batches: Batches) -> list[int]:

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 import rolling_run
 import torch
-from engine_toy import RollingTrainer, toy_cfg
+from engine_toy import RollingTrainer, same, toy_cfg
 from torch import nn
 
 from dassl.engine import TRAINER_REGISTRY, build_trainer
@@ -99,16 +99,6 @@ def files(folder: str) -> dict[str, bytes]:
     """Return all files below a folder, but for event files."""
     paths = [path for path in Path(folder).rglob("*") if path.is_file() and path.parent.name != "tensorboard"]
     return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-
-
-def same(a: Any, b: Any) -> bool:
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return list(a) == list(b) and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return bool(a == b)
 
 
 @TRAINER_REGISTRY.register()

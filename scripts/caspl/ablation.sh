@@ -19,13 +19,9 @@
 # skipped, broken-off ones resumed. What a run prints goes to $OUTPUT/logs.
 set -euo pipefail
 ALL="depth length trainable tokens images epochs temperature domain parts"
-if [ $# -eq 0 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
-    sed -n '2,19s/^# \{0,1\}//p' "$0"
-    [ $# -gt 0 ] || exit 2
-    exit 0
-fi
 OUTPUT=${OUTPUT:-output/ablations}
 source "$(dirname "$0")/../common.sh"
+usage 1 "$@"
 export DATA OUTPUT PYTHON
 SEEDS=${SEEDS:-1}
 DRY=${DRY:-}

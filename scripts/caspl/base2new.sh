@@ -11,12 +11,8 @@
 # for runs of one config with several settings LABEL and BOOST_LABEL, which folders and records then call them.
 # Finished parts are skipped, broken-off ones resumed.
 set -euo pipefail
-if [ $# -lt 2 ] || [ "$1" = -h ] || [ "$1" = --help ]; then
-    sed -n '2,12s/^# \{0,1\}//p' "$0"
-    [ "${1:-}" = -h ] || [ "${1:-}" = --help ] || exit 2
-    exit 0
-fi
 source "$(dirname "$0")/../common.sh"
+usage 2 "$@"
 DATASET=$1
 SEED=$2
 TRAINER=${3:-CasPL_PromptSRC}
