@@ -18,15 +18,15 @@ from yacs.config import CfgNode
 
 from caspl.errors import CasPLError, first_line
 from caspl.model import Output, PromptedCLIP
+from caspl.plugin.section import check_options, load_student
 from caspl.precision import Precision, best_device
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
-from caspl.zoo import load_clip, weights_hash
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.boosting import boosting_prompts, check_options
+from trainers.boosting import boosting_prompts
 from trainers.checkpoint import SegmentStore, load_segments
 from trainers.folder import claim, require_same_method
 from trainers.record import RunRecorder
@@ -89,12 +89,7 @@ class PromptTrainer(TrainerX):
         cfg = self.cfg
         self.device = self.precision.device  # MPS too, which the engine does not look for
         student = cfg.MODEL.BACKBONE.NAME
-        clip = load_clip(student)
-        if tuple(cfg.INPUT.SIZE) != (clip.sizes.resolution,) * 2:
-            raise CasPLError(
-                f"{student} takes images of {clip.sizes.resolution} pixels, but INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}"
-            )
-        self.student_hash = weights_hash(clip)
+        clip, self.student_hash = load_student(cfg)
         classnames = self.dm.dataset.classnames
         unknown = [name for name in classnames if not clip.text.knows(encode(name))]
         if len(unknown) > 1:

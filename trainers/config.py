@@ -6,7 +6,7 @@ import argparse
 import difflib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ import yaml
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
-from caspl.templates import checked, template_for
+from caspl.plugin.recipe import leaves
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from trainers.registry import SECTIONS, extend_cfg
@@ -46,15 +46,6 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     cfg.DATASET.ROOT = cfg.DATASET.ROOT or os.environ.get("DATA", "data")
     cfg.freeze()
     return cfg
-
-
-def dataset_template(cfg: CfgNode, preferred: str = "") -> str:
-    """The first that is given of ``preferred``, ``DATASET.TEMPLATE`` and what is published for the data set.
-
-    Raises:
-        CasPLError: if it does not hold ``{}`` once.
-    """
-    return checked(preferred or cfg.DATASET.TEMPLATE or template_for(cfg.DATASET.NAME))
 
 
 def _warn_of_another_section(name: str, given: set[str]) -> None:
@@ -138,12 +129,3 @@ def _parent(cfg: CfgNode, key: str, origin: str = "the flags") -> tuple[CfgNode,
         near = difflib.get_close_matches(key, [name for name, _ in leaves(cfg)], n=3)
         raise CasPLError(f"unknown key {key} in {origin}" + (f"; near are {', '.join(near)}" if near else ""))
     return node, leaf
-
-
-def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """``KEY.SUB`` -> value of every leaf of a nested config."""
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value

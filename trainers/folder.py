@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 
 import yaml
@@ -11,23 +9,7 @@ from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
-from trainers.config import leaves
-
-# Keys that may change between two attempts at the same run.
-FREE = (
-    "OUTPUT_DIR",
-    "RESUME",
-    "VERBOSE",
-    "DATASET.ROOT",
-    "DATALOADER.NUM_WORKERS",
-    "DATALOADER.CACHE_BYTES",
-    "DATALOADER.CACHE_DIR",
-    "TRAIN.",
-    "TEST.BATCH_SIZE",
-    "TEST.NO_TEST",
-    "TRAINER.RECORD.",
-    "TRAINER.CASPL.BOOSTING_DIR",
-)
+from caspl.plugin.recipe import settings
 
 
 def claim(cfg: CfgNode, section: str) -> None:
@@ -69,18 +51,6 @@ def require_same_method(cfg: CfgNode, section: str, folder: Path, free: tuple[st
             f"{folder} was trained with other settings ({_examples(differing, there, here)}); "
             "evaluate it with the config that it was trained with"
         )
-
-
-def settings(text: str, section: str) -> dict[str, str]:
-    """The settings of a dumped config that decide a run's outcome."""
-    mine = ("TRAINER.NAME", f"TRAINER.{section}.", "TRAINER.CASPL.")
-    found = {key: json.dumps(value) for key, value in leaves(yaml.safe_load(text)) if not key.startswith(FREE)}
-    return {key: value for key, value in found.items() if not key.startswith("TRAINER.") or key.startswith(mine)}
-
-
-def recipe(cfg: CfgNode, section: str) -> str:
-    """Short hash of the settings that decide a run's outcome."""
-    return hashlib.sha256(json.dumps(settings(cfg.dump(), section), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _begun(folder: Path) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from caspl.plugin.section import dataset_template
 from caspl.prompts import Prompts
 from caspl.templates import SELECTED
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
-from trainers.config import dataset_template
 from trainers.registry import register
 
 

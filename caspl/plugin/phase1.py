@@ -1,0 +1,148 @@
+"""Phase 1 (CasPL, arXiv 2409.17805, section 3.2) as a trainer sees it: data, segments, teacher, loss and file.
+
+One mixin for two bases: the boosting trainer of this project (``trainers/caspl.py``) and the one that the plug-in
+registers in other code bases. Both are trainers of Dassl's kind.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.utils.data import DataLoader
+from yacs.config import CfgNode
+
+from caspl.errors import CasPLError
+from caspl.losses import distillation
+from caspl.model import Output, PromptedCLIP
+from caspl.plugin.recipe import recipe
+from caspl.plugin.section import asked_sizes, boosting_target, teacher_template
+from caspl.precision import Precision
+from caspl.prompts import AnySegment, Header, Prompts, Segment, both_towers, read_boosting, write_boosting
+from caspl.teacher import Teacher
+from caspl.templates import fill
+from caspl.towers import CLIP
+from caspl.zoo import load_clip, normalisation
+from dassl.data.data_manager import build_data_loader
+from dassl.data.datasets import DATASET_REGISTRY, build_dataset
+from dassl.data.transforms import build_transform
+
+if TYPE_CHECKING:
+    from dassl.engine import TrainerX as Base
+else:
+    Base = object
+
+logger = logging.getLogger(__name__)
+
+
+class Phase1(Base):
+    """All images of the training split and all class names; labels are not used.
+
+    Where the data set brings unlabelled images (``train_u``), it is these instead. With ``TRAINER.CASPL.IMAGES`` the
+    images are those of another data set's training split. The class names stay. The trainer below sets ``precision``,
+    ``model`` and ``student_hash``.
+    """
+
+    precision: Precision
+    model: PromptedCLIP
+    student_hash: str
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        super().check_cfg(cfg)
+        if cfg.SEED < 0:
+            raise CasPLError("phase 1 needs a --seed: it is part of the boosting file's name")
+        if cfg.TEST.FINAL_MODEL != "last_step":
+            raise CasPLError("phase 1 sees no labels, so that TEST.FINAL_MODEL must be last_step")
+
+    def build_data_loader(self) -> None:
+        super().build_data_loader()
+        images = self.cfg.TRAINER.CASPL.IMAGES
+        if images:
+            self.train_loader_x = images_of(images, self.cfg)
+        elif self.train_loader_u is not None:
+            self.train_loader_x = self.train_loader_u
+
+    def boosting_segments(self, clip: CLIP) -> Prompts:
+        """New boosting tokens, and where their file will lie."""
+        options = self.cfg.TRAINER.CASPL
+        self.target = boosting_target(self.cfg, clip)
+        prompts = both_towers(clip, *asked_sizes(options, clip), options.CTX_INIT, "boosting")
+        # Words that are not learned could not travel to phase 2.
+        return replace(prompts, before=[piece for piece in prompts.before if isinstance(piece, Segment)])
+
+    def make_teacher(self) -> None:
+        """Build the teacher, unless what phase 1 would write is there and came from something else.
+
+        Raises:
+            CasPLError: naming the file, and the way out.
+        """
+        if self.target.is_file():
+            there, here = read_boosting(self.target).header, self.header()
+            if (there.recipe, there.classnames) != (here.recipe, here.classnames):
+                raise CasPLError(
+                    f"{self.target} was made with other settings or classes; "
+                    "use another TRAINER.CASPL.BOOSTING_DIR, or delete it"
+                )
+        name, pixels = self.cfg.TRAINER.CASPL.TEACHER, self.cfg.INPUT
+        texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
+        clip = self.precision.place(load_clip(name))
+        self.teacher = Teacher(clip, texts, (pixels.PIXEL_MEAN, pixels.PIXEL_STD), normalisation(name))
+
+    def divergence(self, output: Output, images: Tensor) -> Tensor:
+        """The loss: divergence of the student's class logits from the teacher's on the same images."""
+        options = self.cfg.TRAINER.CASPL
+        scale = self.model.scale if options.TEACHER_SCALE == "student" else None
+        return distillation(output.logits, self.teacher.logits(images, scale), options.TEMPERATURE, options.REDUCTION)
+
+    def after_train(self) -> None:
+        segments = self.model.segments()
+        text, vision = (_values(segments.get(f"{tower}.boosting")) for tower in ("text", "vision"))
+        path = write_boosting(self.target, self.header(), text, vision)
+        logger.info("boosting tokens written to %s", path)
+        super().after_train()
+
+    def header(self) -> Header:
+        """What the boosting file says of itself."""
+        cfg, options = self.cfg, self.cfg.TRAINER.CASPL
+        return Header(
+            student=cfg.MODEL.BACKBONE.NAME,
+            student_hash=self.student_hash,
+            teacher=options.TEACHER,
+            dataset=cfg.DATASET.NAME,
+            classnames=tuple(self.dm.dataset.classnames),
+            template=teacher_template(cfg),
+            seed=cfg.SEED,
+            epochs=cfg.OPTIM.MAX_EPOCH,
+            temperature=options.TEMPERATURE,
+            recipe=recipe(cfg, "CASPL"),
+            images=options.IMAGES,
+        )
+
+
+def _values(segment: AnySegment | None) -> Tensor | None:
+    return segment.values if isinstance(segment, Segment) else None
+
+
+def images_of(name: str, cfg: CfgNode) -> DataLoader[dict[str, Any]]:
+    """The training images of another data set below the same root, loaded as those of this one would be.
+
+    Raises:
+        CasPLError: for an unknown data set, or one without training images.
+    """
+    names = DATASET_REGISTRY.registered_names()
+    if name not in names:
+        there = ", ".join(sorted(names))
+        raise CasPLError(f"TRAINER.CASPL.IMAGES is empty or the name of a data set, not {name!r}; there are {there}")
+    other = cfg.clone()
+    other.defrost()
+    other.DATASET.NAME = name
+    if "SUBSAMPLE_CLASSES" in other.DATASET:
+        other.DATASET.SUBSAMPLE_CLASSES = "all"
+    dataset = build_dataset(other)
+    if getattr(dataset, "test_only", False):
+        raise CasPLError(f"TRAINER.CASPL.IMAGES {name} has test images only; name a data set with training images")
+    section = cfg.DATALOADER.TRAIN_X
+    transform = build_transform(cfg, is_train=True)
+    return build_data_loader(cfg, section.SAMPLER, dataset.train_x, section.BATCH_SIZE, tfm=transform)

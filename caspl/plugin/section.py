@@ -1,0 +1,139 @@
+"""What ``TRAINER.CASPL`` means: its keys, and what they choose. Our own trainers read it here too.
+
+Only ``TRAINER.CASPL`` itself, published keys and the optional ``DATASET.TEMPLATE`` are read, so that the configs of
+other code bases do as well.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from caspl.errors import CasPLError
+from caspl.losses.distillation import REDUCTIONS
+from caspl.prompts import BoostingFile, read_boosting
+from caspl.prompts.find import boosting_path, find_boosting
+from caspl.templates import checked, template_for
+from caspl.towers import CLIP
+from caspl.zoo import load_clip, weights_hash
+
+logger = logging.getLogger(__name__)
+
+DEFAULTS = {
+    "IMAGES": "",  # phase 1: the data set whose training images it looks at; empty: this one's own, see train_u
+    "TEACHER": "ViT-L/14",  # a name that MODEL.BACKBONE.NAME would take
+    "TEACHER_TEMPLATE": "",  # empty: the data set's own
+    "TEACHER_SCALE": "student",  # whose logit scale multiplies the teacher's cosines: student (release) | teacher
+    "TEMPERATURE": 1.0,
+    "REDUCTION": "batchmean",  # of the KL: batchmean (release) | mean
+    "N_CTX_VISION": 8,
+    "N_CTX_TEXT": 8,
+    "PROMPT_DEPTH_VISION": 12,
+    "PROMPT_DEPTH_TEXT": 12,
+    "CTX_INIT": "a photo of a",  # start of at most 4 boosting text tokens
+    "PREC": "fp32",
+    "BOOSTING": "",  # phase 2: a boosting file; empty: found below BOOSTING_DIR
+    "BOOSTING_DIR": "output/boosting",
+    "BOOSTING_SEED": 1,  # phase 2: which run of phase 1 (the release uses seed 1 for every adapting seed)
+    "TRAINABLE": False,  # phase 2: let boosting tokens train on (the paper's ablation)
+    "REFERENCE": "plain",  # frozen reference of PromptSRC: plain CLIP (release) | boosted
+}
+
+CHOICES = {
+    "TEACHER_SCALE": ("student", "teacher"),
+    "REDUCTION": REDUCTIONS,
+    "REFERENCE": ("plain", "boosted"),
+}
+
+TowerSizes = tuple[tuple[int, int], tuple[int, int]]
+"""(length, depth) of the boosting tokens in text, then in vision."""
+
+
+def check_options(cfg: CfgNode) -> None:
+    """Refuse what the section cannot mean.
+
+    Raises:
+        CasPLError: naming the key, its value and the choices.
+    """
+    options = cfg.TRAINER.CASPL
+    for key, choices in CHOICES.items():
+        if options[key] not in choices:
+            raise CasPLError(f"TRAINER.CASPL.{key} is {' or '.join(choices)}, not {options[key]!r}")
+    if options.TEMPERATURE <= 0:
+        raise CasPLError(f"TRAINER.CASPL.TEMPERATURE must be above 0, not {options.TEMPERATURE}")
+    if cfg.TEST.FINAL_MODEL not in ("last_step", "best_val"):
+        raise CasPLError(f"TEST.FINAL_MODEL is last_step or best_val, not {cfg.TEST.FINAL_MODEL!r}")
+
+
+def load_student(cfg: CfgNode) -> tuple[CLIP, str]:
+    """The CLIP that ``MODEL.BACKBONE.NAME`` names, frozen, in float32 on the CPU, and the hash of its weights.
+
+    Raises:
+        CasPLError: if there is none, or if ``INPUT.SIZE`` is not its resolution.
+    """
+    name = cfg.MODEL.BACKBONE.NAME
+    clip = load_clip(name)
+    if tuple(cfg.INPUT.SIZE) != (clip.sizes.resolution,) * 2:
+        raise CasPLError(
+            f"{name} takes images of {clip.sizes.resolution} pixels, but INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}"
+        )
+    return clip, weights_hash(clip)
+
+
+def asked_sizes(options: CfgNode, clip: CLIP) -> TowerSizes:
+    """The sizes that the section asks for, no deeper than the towers."""
+    text = (options.N_CTX_TEXT, min(options.PROMPT_DEPTH_TEXT, clip.sizes.text_layers))
+    vision = (options.N_CTX_VISION, min(options.PROMPT_DEPTH_VISION, clip.sizes.vision_layers))
+    return _or_none(text), _or_none(vision)
+
+
+def boosting_target(cfg: CfgNode, clip: CLIP) -> Path:
+    """Where phase 1 writes its file."""
+    options, student = cfg.TRAINER.CASPL, cfg.MODEL.BACKBONE.NAME
+    return boosting_path(options.BOOSTING_DIR, cfg.DATASET.NAME, student, cfg.SEED, *asked_sizes(options, clip))
+
+
+def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str]) -> BoostingFile:
+    """The boosting file of this data set and student, checked.
+
+    Tokens of another data set, or learned without some of the classes, are taken with a warning.
+
+    Raises:
+        CasPLError: if there is none, or if it belongs to another student.
+    """
+    options, student = cfg.TRAINER.CASPL, cfg.MODEL.BACKBONE.NAME
+    path = options.BOOSTING or find_boosting(
+        options.BOOSTING_DIR, cfg.DATASET.NAME, student, options.BOOSTING_SEED, *asked_sizes(options, clip)
+    )
+    file = read_boosting(path)
+    file.require_student(student, student_hash)
+    if file.header.dataset != cfg.DATASET.NAME:
+        logger.warning("the boosting tokens %s were learned for %s", path, file.header.dataset)
+    unknown = [name for name in classnames if name not in file.header.classnames]
+    if file.header.classnames and unknown:
+        logger.warning("the boosting tokens %s were learned without the class %s", path, ", ".join(unknown[:3]))
+    if file.header.images:
+        logger.info("the boosting tokens %s were learned on images of %s", path, file.header.images)
+    logger.info("boosting tokens: %s", path)
+    return file
+
+
+def dataset_template(cfg: CfgNode, preferred: str = "") -> str:
+    """The first that is given of ``preferred``, ``DATASET.TEMPLATE`` and what is published for the data set.
+
+    Raises:
+        CasPLError: if it does not hold ``{}`` once.
+    """
+    return checked(preferred or cfg.DATASET.get("TEMPLATE") or template_for(cfg.DATASET.NAME))
+
+
+def teacher_template(cfg: CfgNode) -> str:
+    """The teacher's text template: as configured, else the data set's."""
+    return dataset_template(cfg, cfg.TRAINER.CASPL.TEACHER_TEMPLATE)
+
+
+def _or_none(size: tuple[int, int]) -> tuple[int, int]:
+    return size if min(size) > 0 else (0, 0)
