@@ -18,11 +18,11 @@ from torch import Tensor
 from caspl.errors import CasPLError
 from caspl.inert import read_inertly
 from caspl.towers import CLIP
+from caspl.towers.weights import first_difference
 
 FIRST_LAYER = {"text_encoder": "prompt_learner_teacher.ctx", "image_encoder": "image_encoder.VPT_FIRST"}
 OPENAI_PREFIX = {"text_encoder.": "", "image_encoder.": "visual."}
 PHASE_2 = "prompt_learner."  # the adapting tokens
-SAME = 2**-8  # relative distance: the release rounds towers to half precision, and PromptSRC's average a second time
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,13 @@ class Released:
                     f"{student} has width {width} and {layers} layers; name another student with --student"
                 )
         weights = clip.openai_state_dict()
-        common = sorted(set(self.frozen) & set(weights))
-        for key in common:
-            if not _same(self.frozen[key], weights[key]):
-                raise CasPLError(
-                    f"{self.path} was made with another student than {student}: their {key} differ; "
-                    "name the right one with --student"
-                )
-        return len(common), len(weights)
+        key = first_difference(self.frozen, weights)
+        if key is not None:
+            raise CasPLError(
+                f"{self.path} was made with another student than {student}: their {key} differ; "
+                "name the right one with --student"
+            )
+        return len(self.frozen.keys() & weights.keys()), len(weights)
 
 
 def read_released(path: str | Path) -> Released:
@@ -139,10 +138,3 @@ def _tokens(path: Path, state: Mapping[str, Any], tower: str) -> Tensor:
         if not value.isfinite().all():
             raise CasPLError(f"{path} holds numbers in {key} that are not finite: that phase 1 has diverged")
     return torch.stack([state[key].float() for key in keys])
-
-
-def _same(found: Tensor, expected: Tensor) -> bool:
-    if found.shape != expected.shape:
-        return False
-    found, expected = found.float(), expected.float()
-    return bool((found - expected).norm() <= SAME * expected.norm())

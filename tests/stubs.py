@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
@@ -40,14 +40,19 @@ def make_cfg(trainer: str, student: str, resolution: int, **settings: Any) -> Cf
     return cfg
 
 
-def make_trainer(cfg: CfgNode, classnames: Sequence[str]) -> Any:
-    """The trainer of a config over the given class names, without data."""
+def build_data_loader(classnames: Sequence[str]) -> Callable[[Any], None]:
+    """A trainer's method of that name: class names and no data."""
 
-    def build_data_loader(self: Any) -> None:
+    def build(self: Any) -> None:
         self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=list(classnames), test=[]))
         self.lab2cname = dict(enumerate(classnames))
         self.num_classes = len(classnames)
         self.train_loader_x = self.val_loader = self.test_loader = self.train_loader_u = None
 
+    return build
+
+
+def make_trainer(cfg: CfgNode, classnames: Sequence[str]) -> Any:
+    """The trainer of a config over the given class names, without data."""
     base = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    return type(base.__name__, (base,), {"build_data_loader": build_data_loader})(cfg)
+    return type(base.__name__, (base,), {"build_data_loader": build_data_loader(classnames)})(cfg)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from caspl.errors import CasPLError, first_line
 
+HALF = 2**-8  # relative distance of weights that were rounded to half precision, be it twice
 ARCHIVE_SCALARS = ("input_resolution", "context_length", "vocab_size")
 
 
@@ -40,6 +41,15 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"(TorchScript archive, state dict or .safetensors): {first_line(error)}"
         ) from error
     return {key.removeprefix("module."): value for key, value in state.items() if key not in ARCHIVE_SCALARS}
+
+
+def first_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
+    """The first name whose tensors differ by more than rounding to half precision, among those that both have."""
+    for key in sorted(found.keys() & expected.keys()):
+        theirs, ours = found[key].detach().to("cpu", torch.float32), expected[key].detach().to("cpu", torch.float32)
+        if theirs.shape != ours.shape or (theirs - ours).norm() > HALF * ours.norm():
+            return key
+    return None
 
 
 def _read(path: Path) -> Mapping[str, Tensor]:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -13,97 +10,32 @@ import numpy as np
 import pytest
 import torch
 
-from caspl.prompts import Header, write_boosting
-from caspl.towers import CLIP
-from caspl.zoo import SHIPPED, weights_hash
 from tests.parity import recipe
-from tests.stubs import make_cfg, make_trainer
+from tests.parity.published import (
+    CASES,
+    LOGITS_AFTER,
+    LOGITS_BEFORE,
+    case_cfg,
+    draw,
+    evaluate,
+    read_case,
+    recipe_clips,
+    require_agreement,
+    target,
+)
+from tests.stubs import make_trainer
 
-CASES = Path(__file__).parent / "cases"
 NAMES = sorted(path.stem for path in CASES.glob("*.json"))
-LOGITS_BEFORE, LOSSES, LOGITS_AFTER = 1e-4, 5e-4, 2e-3  # what agreement means, from the noise of the originals
-
-
-@lru_cache(maxsize=2)
-def clip_weights(seed: int) -> dict[str, torch.Tensor]:
-    return {key: torch.from_numpy(np.asarray(value)) for key, value in recipe.clip_state_dict(seed).items()}
 
 
 @pytest.fixture(autouse=True)
-def recipe_clips() -> Iterator[None]:
-    names = {"recipe-0": 0, "recipe-1000": 1000}
-    for name, seed in names.items():
-        SHIPPED[name] = lambda seed=seed: clip_weights(seed)
-    yield
-    for name in names:
-        del SHIPPED[name]
-
-
-def token_place(published: str) -> tuple[str, str, int]:
-    """A published token tensor's name -> our (tower, segment, layer)."""
-    segment = "boosting" if "FIRST" in published or "teacher" in published else "adapting"
-    tower = "vision" if published.startswith("image_encoder") else "text"
-    block = re.search(r"resblocks\.(\d+)\.", published)
-    deep = re.search(r"compound_prompts_text\.(\d+)", published)
-    layer = int(block.group(1)) if block else int(deep.group(1)) + 1 if deep else 0
-    return tower, segment, layer
-
-
-# Weights of the published couplings -> ours; the published names of deep projections count from 0.
-WEIGHTS = (
-    (r"prompt_learner\.meta_net\.(.*)", r"text.adapting.meta_net.\1"),
-    (r"prompt_learner\.proj\.(.*)", r"vision.adapting.first.\1"),
-    (r"prompt_learner\.compound_prompt_projections\.(\d+)\.(.*)", r"vision.adapting.deep.0.\1.\2"),
-    (r"prompt_learner\.txt2img_proj\.(\d+)\.(\d+)\.(.*)", r"vision.adapting.deep.\1.\2.\3"),
-)
-
-
-def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Where a published learnable tensor stands in our state, by their name."""
-    for pattern, name in WEIGHTS:
-        match = re.fullmatch(pattern, published)
-        if match:
-            return ours[match.expand(name)]
-    tower, segment, layer = token_place(published)
-    return ours[f"{tower}.{segment}.values"][layer]
-
-
-def draw(published: str, shape: list[int], seed: int) -> torch.Tensor:
-    std = shape[-1] ** -0.5 if "proj" in published and len(shape) == 2 else 0.02
-    return torch.from_numpy(recipe.draw(f"prompt/{published}", tuple(shape), std, seed))
-
-
-def write_frozen(case: dict[str, Any], folder: Path) -> str:
-    """The case's frozen boosting tokens as a boosting file of ours."""
-    layers: dict[str, dict[int, torch.Tensor]] = {"text": {}, "vision": {}}
-    for name, shape in case["frozen"].items():
-        tower, _, layer = token_place(name)
-        layers[tower][layer] = draw(name, shape, case["seed"])
-    tokens = [torch.stack([found[i] for i in range(len(found))]) for found in layers.values()]
-    student = weights_hash(CLIP.from_state_dict(clip_weights(case["seed"])))
-    names = tuple(case["classnames"])
-    header = Header("recipe-0", student, "recipe-1000", "EuroSAT", names, "a photo of a {}.", 1, 20, 1.0)
-    return str(write_boosting(folder / "boosting.safetensors", header, *tokens))
+def _recipe_clips() -> Iterator[None]:
+    with recipe_clips():
+        yield
 
 
 def build(case: dict[str, Any], folder: Path) -> Any:
-    trainer = case["reference"].split()[-1]
-    settings: dict[str, Any] = {
-        "OPTIM__LR": case["lr"],
-        "OPTIM__MAX_EPOCH": case["epochs"],
-        "OUTPUT_DIR": str(folder),
-        "DATASET__NAME": case.get("dataset", "EuroSAT"),
-        "TRAINER__CASPL__TEACHER": "recipe-1000",
-    }
-    for section, values in case["section"].items():
-        section = "CASPL" if trainer == "CasPL" else section
-        settings |= {f"TRAINER__{section}__{key}": value for key, value in values.items() if section != "KD"}
-    if trainer == "CasPL":
-        kept = {"N_CTX_VISION", "N_CTX_TEXT", "CTX_INIT", "PREC", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"}
-        settings = {k: v for k, v in settings.items() if "CASPL" not in k or k.split("__")[-1] in {*kept, "TEACHER"}}
-    if case.get("frozen"):
-        settings["TRAINER__CASPL__BOOSTING"] = write_frozen(case, folder)
-    built = make_trainer(make_cfg(trainer, "recipe-0", recipe.RESOLUTION, **settings), case["classnames"])
+    built = make_trainer(case_cfg(case, folder), case["classnames"])
     learned = {name: parameter.data for name, parameter in built.segments.learned().items()}
     for name, shape in case["learnable"].items():
         target(name, learned).copy_(draw(name, shape, case["seed"]))
@@ -112,45 +44,18 @@ def build(case: dict[str, Any], folder: Path) -> Any:
     return built
 
 
-def evaluate(trainer: Any, case: dict[str, Any]) -> np.ndarray:
-    trainer.set_model_mode("eval")
-    with torch.no_grad():
-        return trainer.model_inference(torch.from_numpy(recipe.images("test", 6, case["seed"]))).numpy()
-
-
-def run_training(trainer: Any, case: dict[str, Any]) -> tuple[list[float], list[float]]:
-    """Losses of every batch and the learning rate of every epoch."""
-    losses, rates = [], []
-    trainer.max_epoch, trainer.num_batches = case["epochs"], case["batches"]
-    trainer.set_model_mode("train")
-    for trainer.epoch in range(case["epochs"]):
-        rates.append(trainer.get_current_lr())
-        for trainer.batch_idx in range(case["batches"]):
-            name = f"train/{trainer.epoch}/{trainer.batch_idx}"
-            labels = recipe.labels(name, case["batch"], len(case["classnames"]), case["seed"])
-            images = recipe.images(name, case["batch"], case["seed"])
-            batch = {"img": torch.from_numpy(images), "label": torch.from_numpy(labels)}
-            losses.append(trainer.forward_backward(batch)["loss"])
-    return losses, rates
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_case(name: str, tmp_path: Path) -> None:
-    case = json.loads((CASES / f"{name}.json").read_text())
-    expected = np.load(CASES / f"{name}.npz")
+    case, expected = read_case(name)
     trainer = build(case, tmp_path)
     trainer.prepare()
-    np.testing.assert_allclose(evaluate(trainer, case), expected["logits_before"], rtol=0, atol=LOGITS_BEFORE)
     if "teacher_seed" in case:
         images = torch.from_numpy(recipe.images("test", 6, case["seed"]))
         teacher = trainer.teacher.logits(images, trainer.model.scale)
         np.testing.assert_allclose(teacher.numpy(), expected["logits_teacher"], rtol=0, atol=LOGITS_BEFORE)
 
-    losses, rates = run_training(trainer, case)
+    require_agreement(trainer, case, expected)
 
-    np.testing.assert_allclose(rates, expected["lrs"], rtol=1e-6)
-    np.testing.assert_allclose(losses, expected["losses"], rtol=0, atol=LOSSES)
-    np.testing.assert_allclose(evaluate(trainer, case), expected["logits_after"], rtol=0, atol=LOGITS_AFTER)
     if "logits_new_classes" in expected:
         trainer.model.set_classes(case["new_classnames"])
         np.testing.assert_allclose(evaluate(trainer, case), expected["logits_new_classes"], rtol=0, atol=LOGITS_AFTER)

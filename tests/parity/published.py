@@ -1,0 +1,150 @@
+"""The published cases: how they are run, and where their tensors stand in ours (see README.md beside this file)."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from yacs.config import CfgNode
+
+from caspl.prompts import Header, write_boosting
+from caspl.towers import CLIP
+from caspl.zoo import SHIPPED, weights_hash
+from tests.parity import recipe
+from tests.stubs import make_cfg
+
+CASES = Path(__file__).parent / "cases"
+LOGITS_BEFORE, LOSSES, LOGITS_AFTER = 1e-4, 5e-4, 2e-3  # what agreement means, from the noise of the originals
+
+
+def read_case(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """What was run, and what came out."""
+    return json.loads((CASES / f"{name}.json").read_text()), dict(np.load(CASES / f"{name}.npz"))
+
+
+@lru_cache(maxsize=2)
+def clip_weights(seed: int) -> dict[str, torch.Tensor]:
+    return {key: torch.from_numpy(np.asarray(value)) for key, value in recipe.clip_state_dict(seed).items()}
+
+
+@contextmanager
+def recipe_clips() -> Iterator[None]:
+    """The recipe's CLIPs, as ``recipe-<seed>``."""
+    names = {"recipe-0": 0, "recipe-1000": 1000}
+    for name, seed in names.items():
+        SHIPPED[name] = lambda seed=seed: clip_weights(seed)
+    yield
+    for name in names:
+        del SHIPPED[name]
+
+
+def token_place(published: str) -> tuple[str, str, int]:
+    """A published token tensor's name -> our (tower, segment, layer)."""
+    segment = "boosting" if "FIRST" in published or "teacher" in published else "adapting"
+    tower = "vision" if published.startswith("image_encoder") else "text"
+    block = re.search(r"resblocks\.(\d+)\.", published)
+    deep = re.search(r"compound_prompts_text\.(\d+)", published)
+    layer = int(block.group(1)) if block else int(deep.group(1)) + 1 if deep else 0
+    return tower, segment, layer
+
+
+# Weights of the published couplings -> ours; the published names of deep projections count from 0.
+WEIGHTS = (
+    (r"prompt_learner\.meta_net\.(.*)", r"text.adapting.meta_net.\1"),
+    (r"prompt_learner\.proj\.(.*)", r"vision.adapting.first.\1"),
+    (r"prompt_learner\.compound_prompt_projections\.(\d+)\.(.*)", r"vision.adapting.deep.0.\1.\2"),
+    (r"prompt_learner\.txt2img_proj\.(\d+)\.(\d+)\.(.*)", r"vision.adapting.deep.\1.\2.\3"),
+)
+
+
+def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
+    """Where a published learnable tensor stands in our state, by their name."""
+    for pattern, name in WEIGHTS:
+        match = re.fullmatch(pattern, published)
+        if match:
+            return ours[match.expand(name)]
+    tower, segment, layer = token_place(published)
+    return ours[f"{tower}.{segment}.values"][layer]
+
+
+def draw(published: str, shape: list[int], seed: int) -> torch.Tensor:
+    std = shape[-1] ** -0.5 if "proj" in published and len(shape) == 2 else 0.02
+    return torch.from_numpy(recipe.draw(f"prompt/{published}", tuple(shape), std, seed))
+
+
+def write_frozen(case: dict[str, Any], folder: Path) -> str:
+    """The case's frozen boosting tokens as a boosting file of ours."""
+    layers: dict[str, dict[int, torch.Tensor]] = {"text": {}, "vision": {}}
+    for name, shape in case["frozen"].items():
+        tower, _, layer = token_place(name)
+        layers[tower][layer] = draw(name, shape, case["seed"])
+    tokens = [torch.stack([found[i] for i in range(len(found))]) for found in layers.values()]
+    student = weights_hash(CLIP.from_state_dict(clip_weights(case["seed"])))
+    names = tuple(case["classnames"])
+    header = Header("recipe-0", student, "recipe-1000", "EuroSAT", names, "a photo of a {}.", 1, 20, 1.0)
+    return str(write_boosting(folder / "boosting.safetensors", header, *tokens))
+
+
+def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
+    """A case as a config of ours; its boosting tokens are written into a folder."""
+    trainer = case["reference"].split()[-1]
+    settings: dict[str, Any] = {
+        "OPTIM__LR": case["lr"],
+        "OPTIM__MAX_EPOCH": case["epochs"],
+        "OUTPUT_DIR": str(folder),
+        "DATASET__NAME": case.get("dataset", "EuroSAT"),
+        "TRAINER__CASPL__TEACHER": "recipe-1000",
+    }
+    for section, values in case["section"].items():
+        section = "CASPL" if trainer == "CasPL" else section
+        settings |= {f"TRAINER__{section}__{key}": value for key, value in values.items() if section != "KD"}
+    if trainer == "CasPL":
+        kept = {"N_CTX_VISION", "N_CTX_TEXT", "CTX_INIT", "PREC", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"}
+        settings = {k: v for k, v in settings.items() if "CASPL" not in k or k.split("__")[-1] in {*kept, "TEACHER"}}
+    if case.get("frozen"):
+        settings["TRAINER__CASPL__BOOSTING"] = write_frozen(case, folder)
+    return make_cfg(trainer, "recipe-0", recipe.RESOLUTION, **settings)
+
+
+def evaluate(trainer: Any, case: dict[str, Any]) -> np.ndarray:
+    trainer.set_model_mode("eval")
+    with torch.no_grad():
+        return trainer.model_inference(torch.from_numpy(recipe.images("test", 6, case["seed"]))).numpy()
+
+
+def run_training(trainer: Any, case: dict[str, Any]) -> tuple[list[float], list[float]]:
+    """Losses of every batch and the learning rate of every epoch."""
+    losses, rates = [], []
+    trainer.max_epoch, trainer.num_batches = case["epochs"], case["batches"]
+    trainer.set_model_mode("train")
+    for trainer.epoch in range(case["epochs"]):
+        rates.append(trainer.get_current_lr())
+        for trainer.batch_idx in range(case["batches"]):
+            name = f"train/{trainer.epoch}/{trainer.batch_idx}"
+            labels = recipe.labels(name, case["batch"], len(case["classnames"]), case["seed"])
+            images = recipe.images(name, case["batch"], case["seed"])
+            batch = {"img": torch.from_numpy(images), "label": torch.from_numpy(labels)}
+            losses.append(trainer.forward_backward(batch)["loss"])
+    return losses, rates
+
+
+def require_agreement(trainer: Any, case: dict[str, Any], expected: dict[str, np.ndarray]) -> dict[str, float]:
+    """Evaluate, train and evaluate a trainer of a case; it agrees with what was published.
+
+    Returns:
+        The largest differences.
+    """
+    found = {"logits_before": evaluate(trainer, case)}
+    found["losses"], rates = (np.asarray(values) for values in run_training(trainer, case))
+    found["logits_after"] = evaluate(trainer, case)
+    np.testing.assert_allclose(rates, expected["lrs"], rtol=1e-6)
+    for name, tolerance in (("logits_before", LOGITS_BEFORE), ("losses", LOSSES), ("logits_after", LOGITS_AFTER)):
+        np.testing.assert_allclose(found[name], expected[name], rtol=0, atol=tolerance, err_msg=name)
+    return {name: float(np.abs(value - expected[name]).max()) for name, value in found.items()}

@@ -1,0 +1,295 @@
+"""What the plug-in finds out about a foreign trainer, what it refuses, and what a trainer saves and loads."""
+
+from __future__ import annotations
+
+import copy
+import logging
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from caspl.errors import CasPLError
+from caspl.plugin.cascade import STORED_AS
+from caspl.plugin.foreign import adapted_tower
+from caspl.plugin.insertion import insert
+from caspl.plugin.names import class_start
+from caspl.prompts import Segment
+from caspl.towers import tokenize
+from tests.conftest import CLASSES, boosting_file
+from tests.plugin import standins
+from tests.plugin.clip import CLIP, Style, load_clip_to_cpu
+from tests.plugin.harness import foreign, learnable, logits, train
+from tests.plugin.test_equality import DEEP, batch, config
+from tests.tiny_clip import SIZES
+
+
+class Renamed(standins.CoOp):
+    """Its model keeps no token ids, and its towers stand further in, beside plain ones."""
+
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        inner: Any = super().assemble(clip, names)
+        ids = inner.prompt_learner.tokenized_prompts
+        inner.prompt_learner.tokenized_prompts = ids.float()  # no longer recognised
+        other = load_clip_to_cpu(self.cfg.MODEL.BACKBONE.NAME, Style())
+        return Wrapped(inner, other)
+
+
+class Wrapped(nn.Module):
+    def __init__(self, inner: Any, other: CLIP) -> None:
+        super().__init__()
+        self.student, self.other, self.prompt_learner = inner, other, inner.prompt_learner
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.student(images)
+
+
+HINTS = {"text_tower": "student.text_encoder", "image_tower": "student.image_encoder", "class_start": 5}
+
+
+def test_hints_say_what_is_not_found(clips: dict[str, str], tmp_path: Path) -> None:
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    images = batch(0, 0)["img"]
+    usual = foreign(standins.CoOp, cfg, CLASSES)
+    hinted = foreign(Renamed, cfg, CLASSES, **HINTS)
+    hinted.model.student.prompt_learner.ctx.data.copy_(usual.model.prompt_learner.ctx)
+    torch.testing.assert_close(logits(hinted, images), logits(usual, images), rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("hints", "sentence"),
+    [
+        ({}, "Wrapped has several image towers .*: say which one is adapted with caspl.plugin.cascade"),
+        ({"text_tower": "student", "image_tower": "other.visual"}, "Wrapped.student is no text tower of a CLIP"),
+        ({"text_tower": "student.text_encoder", "image_tower": "student.image_encoder"}, "holds no token ids of its 8"),
+    ],
+)
+def test_what_is_not_understood_is_named(
+    hints: dict[str, Any], sentence: str, clips: dict[str, str], tmp_path: Path
+) -> None:
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    with pytest.raises(CasPLError, match=sentence):
+        foreign(Renamed, cfg, CLASSES, **hints)
+
+
+class NoTower(standins.CoOp):
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        model: Any = super().assemble(clip, names)
+        del model.image_encoder.class_embedding
+        return model
+
+
+class TwoPlaces(standins.CoOp):
+    """The learner's texts have no common prefix before the class names."""
+
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        model: Any = super().assemble(clip, names)
+        model.prompt_learner.tokenized_prompts = tokenize([f"{'a ' * i}{name}." for i, name in enumerate(names)])
+        return model
+
+
+class Cut(standins.TextEncoder):
+    def forward(self, prompts: Tensor, ids: Tensor, deep: Any = ()) -> Tensor:
+        x = prompts[:, :40] + self.positional_embedding[:40]
+        return self.transformer(x)[:, 39] @ self.text_projection
+
+
+class CutText(standins.CoOp):
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        model: Any = super().assemble(clip, names)
+        model.text_encoder = Cut(clip)
+        for block in model.text_encoder.transformer.resblocks:
+            block.mask = block.mask[:40, :40]
+        return model
+
+
+class ByName(nn.Module):
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, given: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"x": self.block(given["x"])}
+
+
+class Dictionaries(standins.CoOp):
+    """Its blocks take and give dictionaries."""
+
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        blocks: Any = clip.visual.transformer.resblocks
+        clip.visual.transformer.resblocks = nn.Sequential(*(ByName(block) for block in blocks))
+        clip.visual.transformer.forward = lambda x, deep: clip.visual.transformer.resblocks({"x": x})["x"]  # type: ignore
+        return super().assemble(clip, names)
+
+    def own_style(self) -> Style:
+        return Style(batch_first=True)
+
+
+class Forgetful(standins.CoOp):
+    """Makes its text features once, but keeps its texts too."""
+
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        model: Any = super().assemble(clip, names)
+        with torch.no_grad():
+            text = model.text_encoder(model.prompt_learner(), model.prompt_learner.tokenized_prompts)
+        model.features = lambda images: (model.image_encoder(images), text)
+        return model
+
+
+class OtherWords(standins.VPT):
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        model: Any = super().assemble(clip, names)
+        with torch.no_grad():
+            model.embeddings.fixed_embeddings = clip.encode_text(tokenize([f"not a {name}" for name in names]))
+        return model
+
+
+@pytest.mark.parametrize(
+    ("trainer", "sentence"),
+    [
+        (NoTower, "CasPL_NoTower holds 0 modules with an image tower of a CLIP: expected is one, self.model, whose"),
+        (TwoPlaces, "the class names do not begin at one place in the texts of Model"),
+        (CutText, r"the text tower text_encoder \(Cut\) runs its blocks on 40 positions: expected are all 77"),
+        (Dictionaries, "a block of the image tower .* takes or gives a dict: expected is a tensor"),
+        (Forgetful, "CasPL_Forgetful did not run the text tower text_encoder .* for its first batch"),
+        (OtherWords, "the text features FixedText.fixed_embeddings are made once, of words that are not known"),
+    ],
+)
+def test_foreign_shapes_end_in_a_sentence(trainer: Any, sentence: str, clips: dict[str, str], tmp_path: Path) -> None:
+    method = "VPT" if trainer is OtherWords else "CoOp"
+    options = {"N_CTX_VISION": 2} if trainer is OtherWords else {"N_CTX": 4}
+    cfg = config(method, options, clips["student"], tmp_path)
+    with pytest.raises(CasPLError, match=sentence):
+        logits(foreign(trainer, cfg, CLASSES), batch(0, 0)["img"])
+
+
+def test_other_weights_are_refused(clips: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    monkeypatch.setattr(standins, "load_clip_to_cpu", lambda name, style: load_clip_to_cpu(clips["other"], style))
+    with pytest.raises(CasPLError, match=r"does not have the weights of .*student.safetensors \(ln_final.bias|\("):
+        foreign(standins.CoOp, cfg, CLASSES)
+    file = boosting_file(tmp_path / "other.safetensors", "other")
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path, TRAINER__CASPL__BOOSTING=str(file))
+    monkeypatch.undo()
+    with pytest.raises(CasPLError, match="was made for the student other"):
+        foreign(standins.CoOp, cfg, CLASSES)
+
+
+def test_a_name_that_leaves_the_tower_is_refused(clips: dict[str, str], tmp_path: Path) -> None:
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    names = [*CLASSES[:3], " ".join(["crop"] * 68)]
+    with pytest.raises(CasPLError, match="ends at position 74, and 3 boosting tokens go before it, but .* has 77"):
+        foreign(standins.CoOp, cfg, names)
+    foreign(standins.CoOp, cfg, [*CLASSES[:3], " ".join(["crop"] * 67)])
+
+
+@pytest.mark.parametrize(
+    ("texts", "names", "start"),
+    [
+        (["a photo of a cat.", "a photo of a dog."], ["cat", "dog"], 5),
+        (["X X St..", "X X J.R.."], ["St.", "J.R."], 3),  # the name fuses with the full stop
+        (["a crop, a kind of land.", "a lake, a kind of land."], ["crop", "lake"], 2),
+        (["a cat and a cat.", "a cat and a dog."], ["cat", "dog"], 5),
+        (["a photo of a sea_lake.".replace("_", " "), "a photo of a River."], ["sea_lake", "River"], 5),
+    ],
+)
+def test_where_the_class_name_begins(texts: list[str], names: list[str], start: int) -> None:
+    assert class_start(nn.Module(), tokenize(texts), names) == start
+
+
+@pytest.mark.parametrize("method", ["CoOp", "IVLP"])
+def test_checkpoints_hold_the_boosting_tokens(method: str, clips: dict[str, str], tmp_path: Path) -> None:
+    cfg = config(method, {"N_CTX": 4} if method == "CoOp" else DEEP, clips["student"], tmp_path)
+    stand_in = standins.__dict__[method]
+    trainer = foreign(stand_in, cfg, CLASSES)
+    train(trainer, batch, 2, 2)
+    trainer.save_model(1, str(tmp_path / "run"))
+    images = batch(9, 9)["img"]
+    other = boosting_file(tmp_path / "another.safetensors", seed=7)
+    cfg = config(
+        method,
+        {"N_CTX": 4} if method == "CoOp" else DEEP,
+        clips["student"],
+        tmp_path / "b",
+        TRAINER__CASPL__BOOSTING=str(other),
+    )
+    again = foreign(stand_in, cfg, CLASSES)
+    assert not torch.equal(logits(again, images), logits(trainer, images))
+    again.load_model(str(tmp_path / "run"), epoch=2)
+    assert torch.equal(logits(again, images), logits(trainer, images))
+    plain = foreign(stand_in, cfg, CLASSES, boosted=False)
+    plain.save_model(0, str(tmp_path / "plain"))
+    with pytest.raises(CasPLError, match="holds no boosting tokens: it is of a run without the cascade"):
+        again.load_model(str(tmp_path / "plain"), epoch=1)
+
+
+def test_only_what_trains_changes(clips: dict[str, str], tmp_path: Path) -> None:
+    for trainable in (False, True):
+        cfg = config("IVLP", DEEP | {"TRAINABLE": trainable}, clips["student"], tmp_path)
+        trainer = foreign(standins.IVLP, cfg, CLASSES)
+        before = {name: value.clone() for name, value in trainer.model.state_dict().items()}
+        boosting = {name for name in before if name.startswith(STORED_AS)}
+        assert len(boosting) == 2
+        train(trainer, batch, 2, 2)
+        changed = {name for name, value in trainer.model.state_dict().items() if not torch.equal(value, before[name])}
+        assert changed == set(learnable(trainer)) | (boosting if trainable else set())
+
+
+def test_a_copy_and_a_second_thread_are_independent(clips: dict[str, str], tmp_path: Path) -> None:
+    """As in data parallelism, and in code that keeps a copy of its model."""
+    cfg = config("IVLP", DEEP, clips["student"], tmp_path)
+    model = foreign(standins.IVLP, cfg, CLASSES).model.eval()
+    images = [batch(0, index)["img"] for index in range(4)]
+    with torch.no_grad():
+        expected = [model(item) for item in images]
+        twin = copy.deepcopy(model)
+        for value in twin.get_submodule(STORED_AS).parameters():
+            value.data.zero_()
+        assert not torch.allclose(twin(images[0]), expected[0])
+        assert torch.equal(model(images[0]), expected[0])
+    with ThreadPoolExecutor(4) as threads:
+        found = list(threads.map(torch.no_grad()(model), images))
+    for one, other in zip(found, expected, strict=True):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_precision_is_the_models(dtype: torch.dtype, clips: dict[str, str]) -> None:
+    """Their code casts as it likes: the tokens follow."""
+    clip = load_clip_to_cpu(clips["student"], Style())
+    tower = adapted_tower(clip, "image")
+    assert tower is not None
+    segment = Segment("boosting", torch.randn(2, 3, SIZES.vision_width))
+    insert(tower, segment)
+    images = torch.randn(2, 3, SIZES.resolution, SIZES.resolution)
+    with torch.no_grad():
+        expected = clip.visual(images)
+        for module in clip.visual.modules():
+            if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
+                module.to(dtype)
+        clip.visual.proj.data = clip.visual.proj.data.to(dtype)
+        found = clip.visual(images.to(dtype))
+    assert found.dtype == dtype
+    torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
+    assert segment.values.dtype == torch.float32
+
+
+def test_a_tower_without_its_partner_is_told(
+    clips: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A student whose text features come from elsewhere (PromptKD)."""
+
+    class Student(standins.CoOp):
+        def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+            model: Any = super().assemble(clip, names)
+            del model.text_encoder
+            return model
+
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    with caplog.at_level(logging.WARNING, "caspl"):
+        trainer = foreign(Student, cfg, CLASSES)
+    assert "Model has no text tower: the boosting tokens of the text stay out" in caplog.text
+    assert list(trainer.model.prompt_learner.get_submodule(STORED_AS)) == ["text", "vision"]
