@@ -19,6 +19,7 @@ from caspl.templates import DEFAULT_TEMPLATE, ENSEMBLE, fill
 from caspl.towers import tokenize
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
+from dassl.utils import load_checkpoint
 from tests.plugin.clip import CLIP, Style, end_features, load_clip_to_cpu
 
 
@@ -116,6 +117,11 @@ class StandIn(TrainerX):
         if self.batch_idx + 1 == self.num_batches:
             self.update_lr()
         return {"loss": loss.item()}
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        state = load_checkpoint(f"{directory}/prompts/model.pth.tar-{epoch}")["state_dict"]
+        kept = {key: value for key, value in state.items() if not key.endswith(("token_prefix", "token_suffix"))}
+        self._models["prompts"].load_state_dict(kept, strict=False)  # those are of other classes
 
 
 class CoOpLearner(PromptLearner):
