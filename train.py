@@ -25,6 +25,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--root", metavar="DIR", help="folder of the data sets (default: $DATA, else data)")
     p.add_argument("--output-dir", metavar="DIR", help="log, checkpoints and result.json (default: output)")
     p.add_argument("--seed", type=int, help="0 or more; without it nothing is seeded")
+    p.add_argument(
+        "--plugin", action="append", default=[], metavar="FILE", help="a .py file with a trainer of your own"
+    )
     p.add_argument("--backbone", help="the student: ViT-B/16, tiny-student, a weights file, ...")
     p.add_argument("--eval-only", action="store_true", help="evaluate the checkpoint in --model-dir")
     p.add_argument("--model-dir", metavar="DIR", default="", help="run folder to load for --eval-only")
@@ -44,9 +47,10 @@ def run(args: argparse.Namespace) -> None:
     import datasets  # noqa: F401  the imports register data sets and trainers; they are late, for --help
     import trainers  # noqa: F401
     from trainers.config import build_cfg
+    from trainers.plugins import load_plugins
     from trainers.session import build
 
-    trainer = build(build_cfg(args), args)
+    trainer = build(build_cfg(args, load_plugins(args.plugin)), args)
     if args.eval_only:
         trainer.load_model(args.model_dir, epoch=args.load_epoch)
         trainer.test()

@@ -2,7 +2,8 @@
 DATA=${DATA:-data}        # folder of the data sets
 OUTPUT=${OUTPUT:-output}  # folder of all runs
 SHOTS=${SHOTS:-16}        # labelled images a class
-CFG=${CFG:-}              # config of the method, without .yaml; empty: the default below
+PLUGIN=${PLUGIN:-}        # a .py file with a trainer of one's own, see docs/plugin.md
+CFG=${CFG:-}              # config of the method, without .yaml, or any file's path; empty: the default below
 LABEL=${LABEL:-}          # what folders and records call the run; empty: CFG
 BOOST_CFG=${BOOST_CFG:-}  # config of phase 1, likewise
 BOOST_LABEL=${BOOST_LABEL:-}  # what folders call the run of phase 1; empty: BOOST_CFG
@@ -62,6 +63,13 @@ default_cfg() {
 # cfg_file TRAINER CFG: its path; CasPL_X without a file of its own takes X's.
 cfg_file() {
     local name folder
+    case $2 in
+    *.yaml)
+        [ -f "$2" ] || fail "no config file $2 (CFG)"
+        echo "$2"
+        return
+        ;;
+    esac
     for folder in "$1" "${1#CasPL_}"; do
         name=$REPO/configs/trainers/$folder/$2.yaml
         if [ -f "$name" ]; then
@@ -87,7 +95,7 @@ run_once() {
     fi
     mkdir -p "$folder"
     echo "$command" >"$folder/command.txt"
-    "$PYTHON" "$REPO/train.py" --root "$DATA" --output-dir "$folder" \
+    "$PYTHON" "$REPO/train.py" ${PLUGIN:+--plugin "$PLUGIN"} --root "$DATA" --output-dir "$folder" \
         --dataset-config-file "$REPO/configs/datasets/$DATASET.yaml" "$@"
 }
 

@@ -1,7 +1,12 @@
-"""The smallest settings of every adapting trainer, for the matrix. A new method adds one row."""
+"""The smallest settings of every adapting trainer, for the matrix. A new method adds one row.
+
+``PLUGIN=my_method.py pytest tests/trainers/test_matrix.py`` adds those of a user's file, its ``CASES``.
+"""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,3 +42,16 @@ CASES = (
     Case("PromptSRC", frozenset({TEXT, VISION}), DEEP | {"GPA_MEAN": 1}),
     Case("MPL", frozenset({TEXT} | projections("deep.0.0", "deep.1.0")), {"N_CTX": 1, "N_RM_OP": 2, "PROMPT_DEPTH": 2}),
 )
+
+
+def rows_of_plugins(names: Sequence[str]) -> tuple[Case, ...]:
+    """The rows of users' files: (name, tensors that learn, settings) each."""
+    import trainers  # noqa: F401  registers ours first
+    from trainers.plugins import load_plugins
+
+    rows = [row for module in load_plugins(names) for row in getattr(module, "CASES", [])]
+    return tuple(Case(name, frozenset(trained), options) for name, trained, options in rows)
+
+
+PLUGINS = [os.environ["PLUGIN"]] if os.environ.get("PLUGIN") else []
+CASES += rows_of_plugins(PLUGINS)

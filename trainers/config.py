@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import yaml
@@ -17,14 +18,19 @@ from caspl.errors import CasPLError
 from caspl.plugin.recipe import leaves
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
+from trainers.plugins import extend_by_plugins
 from trainers.registry import SECTIONS, extend_cfg
 from trainers.release import KD, translate
 
 logger = logging.getLogger(__name__)
 
 
-def build_cfg(args: argparse.Namespace) -> CfgNode:
+def build_cfg(args: argparse.Namespace, plugins: Sequence[ModuleType] = ()) -> CfgNode:
     """The frozen config of a run. Files and pairs written for the authors' release are taken as they are.
+
+    Args:
+        args: the command line's.
+        plugins: users' modules, which may add sections.
 
     Raises:
         CasPLError: for a missing file, an unknown key (with near ones), a value of the wrong type, or settings of the
@@ -32,6 +38,7 @@ def build_cfg(args: argparse.Namespace) -> CfgNode:
     """
     cfg = get_cfg_default()
     extend_cfg(cfg)
+    extend_by_plugins(cfg, plugins)
     cfg.KD = CfgNode(KD)
     given: set[str] = set()
     for path in (args.dataset_config_file, args.config_file):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yacs.config import CfgNode
 
+from caspl.plugin.cascade import PREFIX as BOOSTED_PREFIX
 from dassl.engine import TRAINER_REGISTRY
 
 if TYPE_CHECKING:
@@ -24,8 +25,6 @@ FOLDER = {
     "UNLABELLED": "",  # folder or list of the images that phase 1 looks at; empty: the training images
 }
 """Keys of ``DATASET.FOLDER`` for the data set ``Folder``; files and folders are given relative to ``DATASET.ROOT``."""
-
-BOOSTED_PREFIX = "CasPL_"
 
 
 def register(trainer: Trainer) -> Trainer:

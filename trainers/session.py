@@ -64,8 +64,10 @@ def _keep_other_record(cfg: CfgNode) -> None:
 def _take_boosting_from_checkpoint(cfg: CfgNode, args: argparse.Namespace) -> None:
     """To evaluate a cascade, its own checkpoint is enough: it holds the boosting tokens too."""
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
+    if not getattr(trainer, "boosted", False):  # a trainer of another code base finds its file as in training
+        return
     folder = Path(args.model_dir) / trainer.saved_as
-    if trainer.boosted and folder.is_dir() and not cfg.TRAINER.CASPL.BOOSTING:
+    if folder.is_dir() and not cfg.TRAINER.CASPL.BOOSTING:
         cfg.defrost()
         cfg.TRAINER.CASPL.BOOSTING = str(find_checkpoint(folder, args.load_epoch))
         cfg.freeze()

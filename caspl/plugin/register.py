@@ -35,6 +35,8 @@ def extend_cfg(cfg: CfgNode) -> None:
 def register_cascades() -> list[str]:
     """Register ``CasPL_<X>`` for every registered trainer X that has none, but Dassl's own.
 
+    A trainer class with ``cascades = False`` declines.
+
     Returns:
         The new names.
     """
@@ -42,7 +44,8 @@ def register_cascades() -> list[str]:
     new = []
     for name in names:
         trainer = TRAINER_REGISTRY.get(name)
-        if name.startswith("CasPL") or PREFIX + name in names or trainer.__module__.split(".")[0] == "dassl":
+        declined = name.startswith("CasPL") or not getattr(trainer, "cascades", True)
+        if declined or PREFIX + name in names or trainer.__module__.split(".")[0] == "dassl":
             continue
         cascade(trainer)
         new.append(PREFIX + name)

@@ -7,8 +7,8 @@
 #   DATA=~/data SHOTS=8 bash scripts/caspl/base2new.sh eurosat 2 CasPL_CoOp
 #
 # DATASET is a file name in configs/datasets without .yaml; TRAINER is CasPL_PromptSRC by default; KEY VALUE pairs go to
-# the adapting phase. From the environment: DATA, OUTPUT, SHOTS, CFG, BOOST_CFG, BOOST_SEED, BOOST_OPTIONS, PYTHON, and
-# for runs of one config with several settings LABEL and BOOST_LABEL, which folders and records then call them.
+# the adapting phase. From the environment: DATA, OUTPUT, SHOTS, CFG, BOOST_CFG, BOOST_SEED, BOOST_OPTIONS, PLUGIN, PYTHON,
+# and for runs of one config with several settings LABEL and BOOST_LABEL, which folders and records then call them.
 # Finished parts are skipped, broken-off ones resumed.
 set -euo pipefail
 source "$(dirname "$0")/../common.sh"
@@ -24,7 +24,7 @@ OPTIONS=("${@:4}")
 
 CFG=${CFG:-$(default_cfg "$TRAINER" "$DATASET")}
 CFG_FILE=$(cfg_file "$TRAINER" "$CFG")
-LABEL=${LABEL:-$CFG}
+LABEL=${LABEL:-$(basename "$CFG" .yaml)}
 RUN=$DATASET/shots_$SHOTS/$TRAINER/$LABEL/seed$SEED
 BASE=$OUTPUT/base2new/train_base/$RUN
 NEW=$OUTPUT/base2new/test_new/$RUN

@@ -1,0 +1,36 @@
+"""KgCoOp (arXiv 2303.13283) as a plug-in: CoOp whose text features stay near those of CLIP's own words.
+
+python train.py --plugin docs/examples/kgcoop.py --trainer CasPL_KgCoOp --config-file docs/examples/kgcoop.yaml ...
+"""
+
+from torch import Tensor
+
+from caspl.model import Output
+from caspl.plugin.section import dataset_template
+from caspl.prompts import Prompts, coop_context
+from caspl.reference import Reference
+from caspl.towers import CLIP
+from trainers.base import PromptTrainer
+from trainers.registry import register
+
+
+@register
+class KgCoOp(PromptTrainer):
+    """Cross-entropy, and the mean squared distance of each class's feature to its hand-written one (equation 4)."""
+
+    section = "KGCOOP"  # TRAINER.KGCOOP in configs
+    defaults = {"N_CTX": 4, "CTX_INIT": "a photo of a", "W": 8.0, "PREC": "fp32"}
+    training_only = ("W",)
+
+    def prompts(self, clip: CLIP) -> Prompts:
+        return coop_context(clip.text, self.options.N_CTX, self.options.CTX_INIT)
+
+    def prepare(self) -> None:
+        self.reference = Reference(self.model, (dataset_template(self.cfg),))
+
+    def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+        distance = (output.text - self.reference.text).square().sum(dim=-1).mean()
+        return super().losses(output, images, labels) | {"knowledge": self.options.W * distance}
+
+
+CASES = [("KgCoOp", {"text.adapting.values"}, {"W": 4.0})]  # rows of the test matrix: name, what learns, settings
