@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from types import SimpleNamespace
+from collections.abc import Sequence
 from typing import Any
 
 from yacs.config import CfgNode
@@ -12,6 +11,7 @@ import trainers  # noqa: F401  registers
 from caspl.zoo import OPENAI_MEAN, OPENAI_STD
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
+from tests.no_data import without_data
 from trainers.registry import extend_cfg
 
 
@@ -40,19 +40,6 @@ def make_cfg(trainer: str, student: str, resolution: int, **settings: Any) -> Cf
     return cfg
 
 
-def build_data_loader(classnames: Sequence[str]) -> Callable[[Any], None]:
-    """A trainer's method of that name: class names and no data."""
-
-    def build(self: Any) -> None:
-        self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=list(classnames), test=[]))
-        self.lab2cname = dict(enumerate(classnames))
-        self.num_classes = len(classnames)
-        self.train_loader_x = self.val_loader = self.test_loader = self.train_loader_u = None
-
-    return build
-
-
 def make_trainer(cfg: CfgNode, classnames: Sequence[str]) -> Any:
     """The trainer of a config over the given class names, without data."""
-    base = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    return type(base.__name__, (base,), {"build_data_loader": build_data_loader(classnames)})(cfg)
+    return without_data(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), classnames)(cfg)

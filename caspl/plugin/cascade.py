@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -16,7 +17,7 @@ from yacs.config import CfgNode
 from caspl.errors import CasPLError
 from caspl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, find_towers
 from caspl.plugin.insertion import Insertion, insert
-from caspl.plugin.kept import Kept, boost_kept_text, kept_features
+from caspl.plugin.kept import boost_kept_text, kept_features
 from caspl.plugin.names import class_start, require_room, token_ids
 from caspl.plugin.reference import boost_reference
 from caspl.plugin.section import boosting_file, check_options, dataset_template, load_student
@@ -100,26 +101,55 @@ def boost(trainer: Any, hints: Hints) -> None:
             _require_same_weights(tower, clip, cfg.MODEL.BACKBONE.NAME)
     classnames = list(trainer.dm.dataset.classnames)
     file = boosting_file(cfg, clip, student_hash, classnames)
-    segments: dict[str, Segment] = {}
+    tokens = {kind: values for kind, values in (("text", file.text), ("vision", file.vision)) if values is not None}
+    segments = {kind: Segment("boosting", values, cfg.TRAINER.CASPL.TRAINABLE) for kind, values in tokens.items()}
     insertions = []
-    if file.text is not None:
-        segment = segments["text"] = Segment("boosting", file.text, cfg.TRAINER.CASPL.TRAINABLE)
-        kept = _kept_text(trainer, model, (len(classnames), clip.sizes.embed_dim), hints)
-        if kept is not None:
-            learns = bool(trainer.get_model_names())
-            boost_kept_text(kept, clip, file.text, classnames, dataset_template(cfg), learns)
-        elif text is not None:
-            start = _text_start(model, text, classnames, segment.length, hints)
-            insertions.append(insert(text, segment.to(text.device), start))
-        else:
-            logger.warning("%s has no text tower: the boosting tokens of the text stay out", type(model).__name__)
-    if file.vision is not None and image is not None:
-        segment = segments["vision"] = Segment("boosting", file.vision, cfg.TRAINER.CASPL.TRAINABLE).to(image.device)
-        insertions.append(insert(image, segment))
+    if "text" in segments:
+        insertions += _boost_text(trainer, model, text, segments["text"], clip, hints)
+    if "vision" in segments and image is not None:
+        insertions.append(insert(image, segments["vision"]))
     _store(trainer, model, segments)
     model.register_forward_hook(_Watch(name, insertions))
     if cfg.TRAINER.CASPL.REFERENCE == "boosted":
         boost_reference(model, image, clip, file, classnames)
+
+
+def _boost_text(
+    trainer: Any, model: nn.Module, tower: ForeignTower | None, segment: Segment, clip: CLIP, hints: Hints
+) -> list[Insertion]:
+    """Let the tokens take part in the text: in the tower as it runs, or in features that were made once."""
+    classnames, sizes = list(trainer.dm.dataset.classnames), clip.sizes
+    classes = len(classnames)
+    ids = token_ids(model, classes, sizes.context_length)
+    if ids is not None:
+        require_room(ids, classnames, segment.length)
+    if tower is not None and (ids is not None or hints.class_start is not None):
+        start = hints.class_start
+        if start is None:
+            assert ids is not None
+            start = class_start(model, ids, classnames)
+        return [insert(tower, segment, start)]
+    unknown = (
+        f"{type(model).__name__} holds no token ids of its {classes} classes, expected as tokenized_prompts of shape "
+        f"({classes}, {sizes.context_length}), so that the place before the class name is unknown: give it with "
+        "caspl.plugin.cascade(..., class_start=5), counted from the start token"
+    )
+    kept = kept_features(model, (classes, sizes.embed_dim), trainer)
+    if len(kept) == 1:
+        learns = bool(trainer.get_model_names())
+        boost_kept_text(kept[0], clip, segment.values, classnames, dataset_template(trainer.cfg), learns)
+        if tower is not None:
+            tower.blocks[0].register_forward_pre_hook(partial(_refuse, unknown))
+    elif tower is not None:
+        raise CasPLError(unknown)
+    else:
+        logger.warning("%s has no text tower: the boosting tokens of the text stay out", type(model).__name__)
+    return []
+
+
+def _refuse(sentence: str, module: nn.Module, args: Any) -> None:
+    """Forward pre-hook of what is not expected to run."""
+    raise CasPLError(sentence)
 
 
 def _model(trainer: Any, name: str) -> nn.Module:
@@ -145,35 +175,12 @@ def _require_same_weights(tower: ForeignTower, clip: CLIP, student: str) -> None
         )
 
 
-def _kept_text(trainer: Any, model: nn.Module, shape: tuple[int, int], hints: Hints) -> Kept | None:
-    """The text features of a trainer that has no texts in its model, but made them while it was built."""
-    if hints.class_start is not None or token_ids(model, shape[0]) is not None:
-        return None
-    kept = kept_features(model, shape, trainer)
-    return kept[0] if len(kept) == 1 else None
-
-
-def _text_start(model: nn.Module, tower: ForeignTower, classnames: Sequence[str], length: int, hints: Hints) -> int:
-    if hints.class_start is not None:
-        return hints.class_start
-    classes, positions = len(classnames), len(tower.positional_embedding)
-    ids = token_ids(model, classes)
-    if ids is None:
-        raise CasPLError(
-            f"{type(model).__name__} holds no token ids of its {classes} classes, expected as tokenized_prompts of "
-            f"shape ({classes}, {positions}), so that the place before the class name is unknown: give it with "
-            "caspl.plugin.cascade(..., class_start=5), counted from the start token"
-        )
-    require_room(ids, classnames, length)
-    return class_start(model, ids, classnames)
-
-
 def _store(trainer: Any, model: nn.Module, segments: dict[str, Segment]) -> None:
     """Make the tokens a part of what is saved, and let the optimizer have them if they train."""
     name = next(iter(trainer.get_model_names()), None)
     home = model if name is None else trainer._models[name]
     home = home.module if isinstance(home, nn.DataParallel) else home
-    home.add_module(STORED_AS, BoostingTokens(segments))
+    home.add_module(STORED_AS, BoostingTokens(segments).to(next(model.parameters()).device))
     trained = [value for segment in segments.values() for value in segment.parameters() if value.requires_grad]
     if name is not None and trained and trainer._optims[name] is not None:
         trainer._optims[name].param_groups[0]["params"] += trained

@@ -11,7 +11,7 @@ from caspl.errors import CasPLError
 from caspl.towers.tokenizer import encode
 
 
-def token_ids(model: nn.Module, classes: int) -> Tensor | None:
+def token_ids(model: nn.Module, classes: int, positions: int) -> Tensor | None:
     """The token ids of the classes, (classes, positions), that some module of the model holds, if any.
 
     CoOp and its heirs keep them as ``tokenized_prompts``, a plain attribute or a buffer.
@@ -19,7 +19,7 @@ def token_ids(model: nn.Module, classes: int) -> Tensor | None:
     for module in model.modules():
         for value in (*vars(module).values(), *module._buffers.values()):
             ids = isinstance(value, Tensor) and value.dtype in (torch.int32, torch.int64)
-            if ids and value.dim() == 2 and len(value) == classes:
+            if ids and value.shape == (classes, positions):
                 return value.detach().cpu()
     return None
 

@@ -1,4 +1,4 @@
-"""Run a program that asks for CUDA on a machine without: its ``.cuda()`` calls do nothing, and are noted.
+"""Run a program of another code base on a machine without CUDA: its ``.cuda()`` calls do nothing, and are noted.
 
     python tests/external/cpu.py CHECKOUT WEIGHTS [--full-precision] -- train.py ARGUMENTS...
 
@@ -22,10 +22,25 @@ import torch
 MARK = "CUDA-only:"
 
 
-def without_cuda(checkout: Path) -> None:
-    """Let ``.cuda()`` leave tensors and modules where they are, and report who called it."""
-    if torch.cuda.is_available():
-        return
+def enter(checkout: Path, weights: Path, full_precision: bool) -> None:
+    """Work inside a checkout, its packages first, with the given weights and without CUDA."""
+    os.chdir(checkout)
+    sys.path.insert(0, str(checkout))
+    if not torch.cuda.is_available():
+        _without_cuda(checkout)
+    if full_precision:
+        torch.Tensor.half = _stay  # type: ignore[method-assign, assignment]
+        torch.nn.Module.half = _stay  # type: ignore[method-assign, assignment]
+    package = importlib.import_module("clip.clip")
+    package._download = lambda url, *args: str(weights / os.path.basename(url))  # type: ignore[attr-defined]
+    package._MODELS.setdefault("ViT-L/14", "ViT-L-14.pt")
+
+
+def _stay(self: Any, *args: Any, **kwargs: Any) -> Any:
+    return self
+
+
+def _without_cuda(checkout: Path) -> None:
     seen: dict[str, None] = {}
 
     def stay(self: Any, *args: Any, **kwargs: Any) -> Any:
@@ -40,33 +55,13 @@ def without_cuda(checkout: Path) -> None:
     atexit.register(lambda: print(MARK, " ".join(seen)))
 
 
-def in_full_precision() -> None:
-    """Let casts to half precision do nothing."""
-
-    def stay(self: Any, *args: Any, **kwargs: Any) -> Any:
-        return self
-
-    torch.Tensor.half = stay  # type: ignore[method-assign]
-    torch.nn.Module.half = stay  # type: ignore[method-assign, assignment]
-
-
-def local_weights(folder: Path) -> None:
-    """Let the checkout's ``clip`` package find its weights in a folder."""
-    package = importlib.import_module("clip.clip")
-    package._download = lambda url, *args: str(folder / os.path.basename(url))  # type: ignore[attr-defined]
-
-
 def main() -> None:
     split = sys.argv.index("--")
     options, (script, *arguments) = sys.argv[1:split], sys.argv[split + 1 :]
     checkout, weights = (Path(option).resolve() for option in options[:2])
-    os.chdir(checkout)
-    sys.path[0] = str(checkout)
+    sys.path.pop(0)  # this folder
+    enter(checkout, weights, "--full-precision" in options)
     sys.argv = [script, *arguments]
-    without_cuda(checkout)
-    if "--full-precision" in options:
-        in_full_precision()
-    local_weights(weights)
     runpy.run_path(str(checkout / script), run_name="__main__")
 
 

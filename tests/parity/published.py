@@ -18,7 +18,6 @@ from caspl.prompts import Header, write_boosting
 from caspl.towers import CLIP
 from caspl.zoo import SHIPPED, weights_hash
 from tests.parity import recipe
-from tests.stubs import make_cfg
 
 CASES = Path(__file__).parent / "cases"
 LOGITS_BEFORE, LOSSES, LOGITS_AFTER = 1e-4, 5e-4, 2e-3  # what agreement means, from the noise of the originals
@@ -92,6 +91,20 @@ def write_frozen(case: dict[str, Any], folder: Path) -> str:
     return str(write_boosting(folder / "boosting.safetensors", header, *tokens))
 
 
+def learnable(trainer: Any) -> dict[str, torch.Tensor]:
+    """What trains in a trainer of another code base, by its published name; no boosting tokens."""
+    return {n: value for n, value in trainer.model.named_parameters() if value.requires_grad and "caspl_" not in n}
+
+
+def set_published(trainer: Any, case: dict[str, Any]) -> None:
+    """Give a trainer of another code base the tokens of a case."""
+    found = learnable(trainer)
+    if found.keys() != case["learnable"].keys():
+        raise AssertionError(f"learnable are {sorted(found)}, published are {sorted(case['learnable'])}")
+    for name, value in found.items():
+        value.data.copy_(draw(name, case["learnable"][name], case["seed"]))
+
+
 def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     """A case as a config of ours; its boosting tokens are written into a folder."""
     trainer = case["reference"].split()[-1]
@@ -110,6 +123,8 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
         settings = {k: v for k, v in settings.items() if "CASPL" not in k or k.split("__")[-1] in {*kept, "TEACHER"}}
     if case.get("frozen"):
         settings["TRAINER__CASPL__BOOSTING"] = write_frozen(case, folder)
+    from tests.stubs import make_cfg  # late: it imports our trainers, which other code bases have others for
+
     return make_cfg(trainer, "recipe-0", recipe.RESOLUTION, **settings)
 
 

@@ -11,9 +11,10 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from caspl.plugin.cascade import Hints, cascaded
-from tests.parity.published import draw, target
+from tests.no_data import without_data
+from tests.parity.published import learnable, target
 from tests.plugin.clip import Style
-from tests.stubs import build_data_loader, make_trainer
+from tests.stubs import make_trainer
 
 
 def styled(trainer: Any, style: Style) -> Any:
@@ -24,7 +25,7 @@ def styled(trainer: Any, style: Style) -> Any:
 def foreign(trainer: Any, cfg: CfgNode, classnames: Sequence[str], boosted: bool = True, **hints: Any) -> Any:
     """An instance of a stand-in over class names, without data."""
     made = cascaded(trainer, Hints(**hints)) if boosted else trainer
-    return type(made.__name__, (made,), {"build_data_loader": build_data_loader(classnames)})(cfg)
+    return without_data(made, classnames)(cfg)
 
 
 def ours(cfg: CfgNode, classnames: Sequence[str]) -> Any:
@@ -32,12 +33,6 @@ def ours(cfg: CfgNode, classnames: Sequence[str]) -> Any:
     trainer = make_trainer(cfg, classnames)
     trainer.prepare()
     return trainer
-
-
-def learnable(trainer: Any) -> dict[str, Tensor]:
-    """What trains, by its published name."""
-    model = trainer.model
-    return {name: value for name, value in model.named_parameters() if value.requires_grad and "caspl_" not in name}
 
 
 def same_tokens(theirs: Any, mine: Any, factor: float = 1.0) -> None:
@@ -50,14 +45,6 @@ def same_tokens(theirs: Any, mine: Any, factor: float = 1.0) -> None:
         value.data.copy_(target(name, learned))
         count += value.numel()
     assert count == sum(value.numel() for value in learned.values())
-
-
-def set_published(trainer: Any, case: dict[str, Any]) -> None:
-    """Give a foreign trainer the tokens of a published case, whose names are its own."""
-    found = learnable(trainer)
-    assert found.keys() == case["learnable"].keys()
-    for name, value in found.items():
-        value.data.copy_(draw(name, case["learnable"][name], case["seed"]))
 
 
 def logits(trainer: Any, images: Tensor) -> Tensor:

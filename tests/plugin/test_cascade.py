@@ -20,9 +20,10 @@ from caspl.plugin.names import class_start
 from caspl.prompts import Segment
 from caspl.towers import tokenize
 from tests.conftest import CLASSES, boosting_file
+from tests.parity.published import learnable
 from tests.plugin import standins
 from tests.plugin.clip import CLIP, Style, load_clip_to_cpu
-from tests.plugin.harness import foreign, learnable, logits, train
+from tests.plugin.harness import foreign, logits, train
 from tests.plugin.test_equality import DEEP, batch, config
 from tests.tiny_clip import SIZES
 
@@ -139,6 +140,17 @@ class Forgetful(standins.CoOp):
         return model
 
 
+class Unrecognised(standins.CoOp):
+    """Runs its texts, whose ids are not found, and keeps features of its class names for a loss."""
+
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        model: Any = super().assemble(clip, names)
+        with torch.no_grad():
+            model.kept = clip.encode_text(tokenize([f"a photo of a {name}." for name in names]))
+        model.prompt_learner.tokenized_prompts = model.prompt_learner.tokenized_prompts[:, :70]
+        return model
+
+
 class OtherWords(standins.VPT):
     def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
         model: Any = super().assemble(clip, names)
@@ -155,6 +167,7 @@ class OtherWords(standins.VPT):
         (CutText, r"the text tower text_encoder \(Cut\) runs its blocks on 40 positions: expected are all 77"),
         (Dictionaries, "a block of the image tower .* takes or gives a dict: expected is a tensor"),
         (Forgetful, "CasPL_Forgetful did not run the text tower text_encoder .* for its first batch"),
+        (Unrecognised, "Model holds no token ids of its 8 classes"),
         (OtherWords, "the text features FixedText.fixed_embeddings are made once, of words that are not known"),
     ],
 )

@@ -20,10 +20,11 @@ from tests.parity.published import (
     read_case,
     recipe_clips,
     require_agreement,
+    set_published,
 )
 from tests.plugin import standins
 from tests.plugin.clip import Style
-from tests.plugin.harness import foreign, logits, ours, same_tokens, set_published, styled, train
+from tests.plugin.harness import foreign, logits, ours, same_tokens, styled, train
 from tests.stubs import make_cfg
 from tests.tiny_clip import SIZES
 

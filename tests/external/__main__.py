@@ -1,0 +1,267 @@
+"""Code bases that are not ours: their trainers on our engine, and CasPL in them. Prints both tables.
+
+    python -m tests.external CHECKOUT... [--work DIR] [--python INTERPRETER] [--path DIR] [--only NAME...]
+
+CHECKOUT is a clone of CoOp, MaPLe (multimodal-prompt-learning), PromptSRC, Modular-Prompt-Learning, PromptKD or a fork.
+It is copied; in the copy's train.py, for the second table, the plug-in's two lines are added. Everything runs on the
+CPU, through ``python train.py``, on a miniature EuroSAT and small random CLIPs, so that accuracies mean nothing.
+With --python and --path another environment is used, e.g. one with the original Dassl.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.external.cpu import MARK
+from tests.external.material import OURS, RELEASED, SIDE, make_cases, make_eurosat, make_weights
+
+ROOT = Path(__file__).parents[2]
+SECONDS = 600
+BOOST = ["TRAINER.CASPL.N_CTX_TEXT", "4", "TRAINER.CASPL.N_CTX_VISION", "4"]
+
+
+@dataclass
+class Checkout:
+    """A code base, copied."""
+
+    name: str
+    commit: str
+    folder: Path
+    trainers: dict[str, Path] = field(default_factory=dict)  # name -> its file
+
+    def section(self, trainer: str) -> str:
+        """Of its config, as its file reads it; none for zero-shot."""
+        found = re.search(r"cfg\.TRAINER\.(\w+)\.PREC", self.trainers[trainer].read_text())
+        return found.group(1) if found else ""
+
+    def config(self, trainer: str) -> Path:
+        """A published file of the trainer, for ViT-B/16 if there is one; zero-shot takes CoOp's."""
+        for name in (trainer, "CoOp"):
+            files = sorted((self.folder / "configs/trainers" / name).glob("vit_b*.yaml"))
+            if files:
+                return files[0].relative_to(self.folder)
+        raise FileNotFoundError(f"no config of {trainer} in {self.folder}")
+
+
+@dataclass
+class Setting:
+    """Where and with what everything runs."""
+
+    work: Path
+    python: str
+    path: list[str]
+    opts: list[str]
+
+    def run(self, checkout: Checkout, arguments: list[str], full_precision: bool) -> subprocess.CompletedProcess[str]:
+        """``python train.py`` inside a checkout."""
+        options = ["--full-precision"] if full_precision else []
+        start = [self.python, str(ROOT / "tests/external/cpu.py"), str(checkout.folder), str(self.work / "weights")]
+        command = [*start, *options, "--", "train.py", *arguments]
+        return self._call(command, self.work / "weights", self.path)
+
+    def parity(self, checkout: Checkout, names: list[str]) -> subprocess.CompletedProcess[str]:
+        """The cases inside a checkout."""
+        folders = [str(checkout.folder), str(self.work / "recipe"), str(self.work / "cases")]
+        command = [self.python, "-m", "tests.external.parity", *folders, *names]
+        return self._call(command, self.work / "recipe", [*self.path, str(ROOT)])
+
+    def _call(self, command: list[str], weights: Path, path: list[str]) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"CASPL_WEIGHTS": str(weights), "PYTHONPATH": os.pathsep.join(path)}
+        if not path:
+            environment.pop("PYTHONPATH")
+        try:
+            return subprocess.run(
+                command, cwd=self.work, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
+            )
+        except subprocess.TimeoutExpired:
+            return subprocess.CompletedProcess(command, 124, "", f"not done after {SECONDS} s")
+
+
+def open_checkout(source: Path, target: Path, plugged: bool) -> Checkout:
+    """Copy a checkout; with ``plugged`` add the plug-in's two lines to its train.py."""
+    commit = subprocess.run(["git", "-C", str(source), "rev-parse", "--short", "HEAD"], capture_output=True, text=True)
+    shutil.copytree(source, target, ignore=shutil.ignore_patterns(".git"))
+    if plugged:
+        script = target / "train.py"
+        text, first = re.subn(r"^import torch$", "import torch\nimport caspl.plugin", script.read_text(), flags=re.M)
+        text, second = re.subn(r"^( +)extend_cfg\(cfg\)$", r"\g<0>\n\1caspl.plugin.extend_cfg(cfg)", text, flags=re.M)
+        assert first == second == 1, f"{script} is not as expected"
+        script.write_text(text)
+    found = {
+        name: path
+        for path in sorted((target / "trainers").glob("*.py"))
+        for name in re.findall(r"@TRAINER_REGISTRY\.register\(\)\s*class (\w+)", path.read_text())
+        if f"import trainers.{path.stem}\n" in (target / "train.py").read_text()
+    }
+    return Checkout(source.name, commit.stdout.strip(), target, found)
+
+
+def arguments(setting: Setting, checkout: Checkout, trainer: str, output: Path, *more: str) -> list[str]:
+    """For train.py: a short run of the published config on the miniature."""
+    plain = trainer.removeprefix("CasPL_")
+    section = "" if trainer == "CasPL" else checkout.section(plain)
+    config = checkout.config(plain)
+    prec = [f"TRAINER.{section}.PREC", "fp32"] if section else []
+    # fmt: off
+    return [
+        "--root", str(setting.work / "data"), "--seed", "1", "--trainer", trainer, "--output-dir", str(output),
+        "--dataset-config-file", "configs/datasets/eurosat.yaml", "--config-file", str(config), *more,
+        "INPUT.SIZE", f"({SIDE}, {SIDE})", "DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4",
+        "OPTIM.MAX_EPOCH", "2", "TRAIN.PRINT_FREQ", "1", "USE_CUDA", "False", *prec, *setting.opts,
+    ]
+    # fmt: on
+
+
+def try_trainer(setting: Setting, checkout: Checkout, trainer: str, *pairs: str) -> tuple[str, str, str]:
+    """Train on the base classes, test on the new ones; returns both outcomes and the CUDA-only lines."""
+    output = setting.work / "out" / checkout.folder.name / trainer
+    plain = trainer.removeprefix("CasPL_")
+    learns = not plain.startswith("Zeroshot")
+    lines: dict[str, None] = {}
+    outcomes = {"base": "-", "new": "-"}
+    for step in outcomes:
+        # PromptKD looks at the images of all classes, and knows base and new ones itself.
+        subset = [] if plain == "PromptKD" else ["DATASET.SUBSAMPLE_CLASSES", step, "DATASET.NUM_SHOTS", "4"]
+        evaluate = ["--eval-only"] if step == "new" or not learns else []
+        loading = ["--model-dir", str(output), "--load-epoch", "2"] if evaluate and learns else []
+        folder = output / "new" if step == "new" else output
+        run = arguments(setting, checkout, trainer, folder, *evaluate, *loading)
+        done = setting.run(checkout, [*run, *subset, *pairs], full_precision=True)
+        (setting.work / f"{checkout.folder.name}-{trainer}-{step}.log").write_text(done.stdout + done.stderr)
+        lines |= dict.fromkeys(word for line in done.stdout.splitlines() if MARK in line for word in line.split()[1:])
+        outcomes[step] = verdict(done)
+        if done.returncode:
+            break
+    return outcomes["base"], outcomes["new"], " ".join(lines)
+
+
+def verdict(done: subprocess.CompletedProcess[str]) -> str:
+    """Accuracy of a run that ended well, else its last words."""
+    accuracy = re.findall(r"\* accuracy: ([\d.]+)%", done.stdout)
+    if done.returncode == 0 and accuracy:
+        return f"yes ({accuracy[-1]} %)"
+    words = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
+    return "no: " + words[-1].strip()[:150]
+
+
+def engine_rows(setting: Setting, sources: list[Path], only: list[str]) -> Iterator[str]:
+    """Their trainers, unmodified."""
+    for source in sources:
+        checkout = open_checkout(source, setting.work / source.name, plugged=False)
+        prepare_teacher(setting, checkout)
+        for trainer in checkout.trainers:
+            if not only or trainer in only:
+                trained, tested, cuda = try_trainer(setting, checkout, trainer)
+                yield f"| {checkout.name} {checkout.commit} | {trainer} | {trained} | {tested} | {cuda or '-'} |"
+
+
+def plugin_rows(setting: Setting, sources: list[Path], only: list[str]) -> Iterator[str]:
+    """CasPL in their trees."""
+    for source in sources:
+        checkout = open_checkout(source, setting.work / f"{source.name}-caspl", plugged=True)
+        prepare_teacher(setting, checkout)
+        boosting = ["TRAINER.CASPL.BOOSTING_DIR", str(setting.work / "boosting" / checkout.name), *BOOST]
+        output = setting.work / "out" / checkout.folder.name / "CasPL"
+        done = setting.run(checkout, arguments(setting, checkout, "CasPL", output) + boosting, full_precision=False)
+        (setting.work / f"{checkout.folder.name}-CasPL.log").write_text(done.stdout + done.stderr)
+        yield f"| {checkout.name} {checkout.commit} | CasPL | {verdict(done)} | | |"
+        names = [name for name in (*RELEASED, *OURS) if trainer_of(name) in checkout.trainers]
+        cases = setting.parity(checkout, names) if names else None
+        if cases is not None:
+            (setting.work / f"{checkout.folder.name}-cases.log").write_text(cases.stdout + cases.stderr)
+        for trainer in checkout.trainers:
+            if only and trainer not in only:
+                continue
+            trained, tested, _ = try_trainer(setting, checkout, f"CasPL_{trainer}", *boosting)
+            equal = "; ".join(agreements(cases.stdout if cases else "", trainer))
+            row = f"| {checkout.name} {checkout.commit} | CasPL_{trainer} | {trained} | {tested} |"
+            yield f"{row} {equal or '-'} |"
+
+
+def trainer_of(case: str) -> str:
+    """The trainer of a case by its name."""
+    names = {
+        "coop": "CoOp",
+        "cocoop": "CoCoOp",
+        "maple": "MaPLe",
+        "promptsrc": "PromptSRC",
+        "ivlp": "IVLP",
+        "mpl": "MPL",
+    }
+    return names[case.split("_")[1]]
+
+
+def agreements(printed: str, trainer: str) -> Iterator[str]:
+    """What the cases of a trainer said."""
+    for line in printed.splitlines():
+        if line.startswith("CASE "):
+            name, said = line.split(" ", 2)[1:]
+            if trainer_of(name) == trainer:
+                yield f"{'ours' if name in OURS else 'release'}: {said}"
+
+
+def prepare_teacher(setting: Setting, checkout: Checkout) -> None:
+    """PromptKD reads its weights and its teacher, a PromptSRC run, from folders of its own."""
+    if "PromptKD" not in checkout.trainers:
+        return
+    for file in (setting.work / "weights").iterdir():
+        shutil.copy(file, checkout.folder / "clip")
+    output = setting.work / "out" / checkout.folder.name / "teacher"
+    run = arguments(setting, checkout, "PromptSRC", output, "--backbone", "ViT-L/14")
+    done = setting.run(checkout, [*run, "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"], True)
+    (setting.work / f"{checkout.folder.name}-teacher.log").write_text(done.stdout + done.stderr)
+    home = checkout.folder / "teacher_model/EuroSAT/VLPromptLearner"
+    home.mkdir(parents=True, exist_ok=True)
+    if done.returncode == 0:
+        shutil.copy(output / "VLPromptLearner/model.pth.tar-2", home / "model-best.pth.tar")
+
+
+def versions(setting: Setting) -> str:
+    """Of what runs everything."""
+    code = (
+        "import sys, torch, torchvision, dassl; print('Python', sys.version.split()[0], '/ torch', torch.__version__, "
+        "'/ torchvision', torchvision.__version__, '/ dassl', dassl.__version__)"
+    )
+    done = setting._call([setting.python, "-c", code], setting.work, setting.path)
+    return done.stdout.strip() or done.stderr.strip()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m tests.external", description=__doc__.splitlines()[0])
+    parser.add_argument("checkouts", nargs="+", type=Path, help="clones of other code bases")
+    parser.add_argument("--work", type=Path, default=Path("output/external"), help="folder of copies, data and logs")
+    parser.add_argument("--python", default=sys.executable, help="interpreter that runs them")
+    parser.add_argument("--path", action="append", default=[], help="for PYTHONPATH, e.g. the original Dassl")
+    parser.add_argument("--only", action="append", default=[], help="names of trainers")
+    parser.add_argument("--table", choices=("engine", "plugin", "both"), default="both")
+    parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs for every run")
+    options = parser.parse_args()
+    work = options.work.resolve()
+    if work.exists():
+        parser.error(f"{work} is there already: delete it, or name another --work")
+    setting = Setting(work, options.python, options.path, options.opts)
+    make_eurosat(work / "data")
+    make_weights(work / "weights")
+    make_cases(work / "cases", work / "recipe")
+    print(versions(setting), "\n")
+    sources = [path.resolve() for path in options.checkouts]
+    if options.table != "plugin":
+        print("| code base | trainer | trains | tests new classes | CUDA-only lines |\n| --- | --- | --- | --- | --- |")
+        for row in engine_rows(setting, sources, options.only):
+            print(row, flush=True)
+    if options.table != "engine":
+        print("\n| code base | trainer | trains | tests new classes | equal to |\n| --- | --- | --- | --- | --- |")
+        for row in plugin_rows(setting, sources, options.only):
+            print(row, flush=True)
+
+
+if __name__ == "__main__":
+    main()
