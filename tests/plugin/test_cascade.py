@@ -270,21 +270,25 @@ def test_a_copy_and_a_second_thread_are_independent(clips: dict[str, str], tmp_p
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_the_precision_is_the_models(dtype: torch.dtype, clips: dict[str, str]) -> None:
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_the_precision_is_the_models(kind: str, dtype: torch.dtype, clips: dict[str, str]) -> None:
     """Their code casts as it likes: the tokens follow."""
     clip = load_clip_to_cpu(clips["student"], Style())
-    tower = adapted_tower(clip, "image")
+    tower = adapted_tower(clip, kind)
     assert tower is not None
-    segment = Segment("boosting", torch.randn(2, 3, SIZES.vision_width))
-    insert(tower, segment)
-    images = torch.randn(2, 3, SIZES.resolution, SIZES.resolution)
+    width = SIZES.vision_width if kind == "image" else SIZES.text_width
+    segment = Segment("boosting", torch.randn(2, 3, width))
+    insert(tower, segment, None if kind == "image" else 4)
+    x = torch.randn(2, 77, width)
+    x[:, 0] = 0
+    transformer: Any = tower.module.transformer
     with torch.no_grad():
-        expected = clip.visual(images)
-        for module in clip.visual.modules():
-            if isinstance(module, nn.Linear | nn.Conv2d | nn.MultiheadAttention):
-                module.to(dtype)
-        clip.visual.proj.data = clip.visual.proj.data.to(dtype)
-        found = clip.visual(images.to(dtype))
+        expected = transformer(x)[:, :70]  # what is behind all end tokens is not read
+        for block in transformer.resblocks:
+            block.mask = None if block.mask is None else block.mask.to(dtype)
+            block.attn.to(dtype)
+            block.mlp.to(dtype)
+        found = transformer(x.to(dtype))[:, :70]
     assert found.dtype == dtype
     torch.testing.assert_close(found.float(), expected, rtol=0.1, atol=0.1)
     assert segment.values.dtype == torch.float32
