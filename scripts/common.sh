@@ -87,6 +87,7 @@ run_once() {
     local folder=$1 command
     shift
     command=$(printf '%q ' "$@")${PHASE1:+"# phase 1: $PHASE1"}
+    [ -z "$PLUGIN" ] || command="$command# plugin: $(cksum "$PLUGIN")"
     if [ -f "$folder/result.json" ]; then
         [ "$command" = "$(cat "$folder/command.txt" 2>/dev/null)" ] ||
             fail "$folder holds a run of other arguments (see command.txt there); use another OUTPUT, or delete it"

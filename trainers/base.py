@@ -18,11 +18,11 @@ from yacs.config import CfgNode
 
 from caspl.errors import CasPLError, first_line
 from caspl.model import Output, PromptedCLIP
-from caspl.plugin.section import check_options, load_student
 from caspl.precision import Precision, best_device
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
+from caspl.trainer.section import check_options, load_student
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer

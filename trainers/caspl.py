@@ -5,10 +5,10 @@ from __future__ import annotations
 from torch import Tensor
 
 from caspl.model import Output
-from caspl.plugin.phase1 import Phase1
-from caspl.plugin.section import DEFAULTS
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
+from caspl.trainer.phase1 import Phase1
+from caspl.trainer.section import DEFAULTS
 from trainers.base import PromptTrainer
 from trainers.registry import register
 

@@ -15,7 +15,7 @@ import yaml
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
-from caspl.plugin.recipe import leaves
+from caspl.trainer.recipe import leaves
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from trainers.plugins import extend_by_plugins

@@ -9,7 +9,7 @@ from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
-from caspl.plugin.recipe import settings
+from caspl.trainer.recipe import settings
 
 
 def claim(cfg: CfgNode, section: str) -> None:

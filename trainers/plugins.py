@@ -12,7 +12,6 @@ from types import ModuleType
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
-from caspl.plugin import register_cascades
 
 
 def load_plugins(names: Sequence[str]) -> list[ModuleType]:
@@ -24,6 +23,10 @@ def load_plugins(names: Sequence[str]) -> list[ModuleType]:
     Raises:
         CasPLError: if one is not found, or registers a name that is taken.
     """
+    if not names:
+        return []
+    from caspl.plugin import register_cascades  # late: few runs need the hooks
+
     modules = [_load(name) for name in names]
     register_cascades()  # those of trainers.registry have theirs
     return modules

@@ -11,9 +11,9 @@ from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
-from caspl.plugin.phase1 import Phase1
-from caspl.plugin.section import check_options, load_student
 from caspl.precision import Precision, best_device
+from caspl.trainer.phase1 import Phase1
+from caspl.trainer.section import check_options, load_student
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
 

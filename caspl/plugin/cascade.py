@@ -8,27 +8,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from torch import nn
 from yacs.config import CfgNode
 
-from caspl.errors import CasPLError
-from caspl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, find_towers
+from caspl.errors import CasPLError, first_line
+from caspl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, find_towers, unwrapped
 from caspl.plugin.insertion import Insertion, insert
-from caspl.plugin.kept import boost_kept_text, kept_features
-from caspl.plugin.names import class_start, require_room, token_ids
 from caspl.plugin.reference import boost_reference
-from caspl.plugin.section import boosting_file, check_options, dataset_template, load_student
+from caspl.plugin.stored import store
+from caspl.plugin.texts import boost_text
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 from caspl.towers.weights import first_difference
+from caspl.trainer.section import BOOSTED_PREFIX, boosting_file, check_options, load_student
 
 logger = logging.getLogger(__name__)
-
-PREFIX = "CasPL_"
-STORED_AS = "caspl_boosting"
 
 
 @dataclass(frozen=True)
@@ -38,23 +34,13 @@ class Hints:
     Args:
         text_tower, image_tower: where they stand in its model, e.g. ``student.image_encoder``; empty: the outermost.
         class_start: position of the class name in its texts, counted from the start token, which is 0.
+        text: whether its texts are boosted at all.
     """
 
     text_tower: str = ""
     image_tower: str = ""
     class_start: int | None = None
-
-
-class BoostingTokens(nn.ModuleDict):
-    """The boosting segments of both towers, a part of what the trainer saves and loads."""
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        if not any(key.startswith(prefix) for key in state_dict):
-            raise CasPLError(
-                "this checkpoint holds no boosting tokens: it is of a run without the cascade, so evaluate or resume "
-                f"it with the trainer itself, without {PREFIX}"
-            )
-        super()._load_from_state_dict(state_dict, prefix, *args)
+    text: bool = True
 
 
 def cascaded(trainer: type, hints: Hints) -> type:
@@ -62,6 +48,8 @@ def cascaded(trainer: type, hints: Hints) -> type:
 
     class Cascaded(trainer):
         def __init__(self, cfg: CfgNode) -> None:
+            if "CASPL" not in cfg.TRAINER:
+                raise CasPLError("there is no section TRAINER.CASPL: call caspl.plugin.extend_cfg(cfg) in train.py")
             cfg = cfg.clone()
             cfg.defrost()
             cfg.TRAINER.NAME = trainer.__name__  # data sets and models of some code bases ask for the name
@@ -74,26 +62,46 @@ def cascaded(trainer: type, hints: Hints) -> type:
 
         def build_model(self) -> None:
             super().build_model()
-            boost(self, hints)
+            self._caspl_insertions = boost(self, hints)
 
-    name = PREFIX + trainer.__name__
-    Cascaded.__name__ = Cascaded.__qualname__ = name
+        def before_train(self) -> None:
+            try:
+                super().before_train()
+            except (RuntimeError, ValueError) as error:
+                raise CasPLError(
+                    f"the run in {self.output_dir} cannot be continued ({first_line(error)}); use another OUTPUT_DIR"
+                ) from error
+
+        def forward_backward(self, *args: Any, **kwargs: Any) -> Any:
+            summary = super().forward_backward(*args, **kwargs)
+            require_use(type(self).__name__, self._caspl_insertions)
+            return summary
+
+        def test(self, *args: Any, **kwargs: Any) -> Any:
+            result = super().test(*args, **kwargs)
+            require_use(type(self).__name__, self._caspl_insertions)
+            return result
+
+    Cascaded.__name__ = Cascaded.__qualname__ = BOOSTED_PREFIX + trainer.__name__
     Cascaded.__doc__ = f"{trainer.__name__} cascaded behind frozen boosting tokens (CasPL, phase 2), by hooks."
     Cascaded.__module__ = trainer.__module__
     return Cascaded
 
 
-def boost(trainer: Any, hints: Hints) -> None:
+def boost(trainer: Any, hints: Hints) -> list[Insertion]:
     """Put the boosting tokens of a data set into the model that a trainer has built.
 
     Args:
         trainer: a Dassl trainer after ``build_model``, with ``cfg`` and ``dm``.
 
+    Returns:
+        The places where tokens go while the model runs.
+
     Raises:
         CasPLError: if the model is not understood, or if the tokens are not its student's.
     """
-    cfg, name = trainer.cfg, type(trainer).__name__
-    model = _model(trainer, name)
+    cfg = trainer.cfg
+    model = _model(trainer)
     text, image = adapted_tower(model, "text", hints.text_tower), adapted_tower(model, "image", hints.image_tower)
     clip, student_hash = load_student(cfg)
     for tower in (text, image):
@@ -103,64 +111,49 @@ def boost(trainer: Any, hints: Hints) -> None:
     file = boosting_file(cfg, clip, student_hash, classnames)
     tokens = {kind: values for kind, values in (("text", file.text), ("vision", file.vision)) if values is not None}
     segments = {kind: Segment("boosting", values, cfg.TRAINER.CASPL.TRAINABLE) for kind, values in tokens.items()}
+    stored = store(trainer, model, segments)
     insertions = []
-    if "text" in segments:
-        insertions += _boost_text(trainer, model, text, segments["text"], clip, hints)
     if "vision" in segments and image is not None:
         insertions.append(insert(image, segments["vision"]))
-    _store(trainer, model, segments)
-    model.register_forward_hook(_Watch(name, insertions))
+    if "text" in segments and hints.text:
+        insertion = boost_text(trainer, model, text, stored, clip, hints.class_start)
+        insertions += [] if insertion is None else [insertion]
+    _tell(trainer, model, insertions)
     if cfg.TRAINER.CASPL.REFERENCE == "boosted":
         boost_reference(model, image, clip, file, classnames)
+    return insertions
 
 
-def _boost_text(
-    trainer: Any, model: nn.Module, tower: ForeignTower | None, segment: Segment, clip: CLIP, hints: Hints
-) -> list[Insertion]:
-    """Let the tokens take part in the text: in the tower as it runs, or in features that were made once."""
-    classnames, sizes = list(trainer.dm.dataset.classnames), clip.sizes
-    classes = len(classnames)
-    ids = token_ids(model, classes, sizes.context_length)
-    if ids is not None:
-        require_room(ids, classnames, segment.length)
-    if tower is not None and (ids is not None or hints.class_start is not None):
-        start = hints.class_start
-        if start is None:
-            assert ids is not None
-            start = class_start(model, ids, classnames)
-        return [insert(tower, segment, start)]
-    unknown = (
-        f"{type(model).__name__} holds no token ids of its {classes} classes, expected as tokenized_prompts of shape "
-        f"({classes}, {sizes.context_length}), so that the place before the class name is unknown: give it with "
-        "caspl.plugin.cascade(..., class_start=5), counted from the start token"
-    )
-    kept = kept_features(model, (classes, sizes.embed_dim), trainer)
-    if len(kept) == 1:
-        learns = bool(trainer.get_model_names())
-        boost_kept_text(kept[0], clip, segment.values, classnames, dataset_template(trainer.cfg), learns)
-        if tower is not None:
-            tower.blocks[0].register_forward_pre_hook(partial(_refuse, unknown))
-    elif tower is not None:
-        raise CasPLError(unknown)
-    else:
-        logger.warning("%s has no text tower: the boosting tokens of the text stay out", type(model).__name__)
-    return []
+def require_use(name: str, insertions: Sequence[Insertion]) -> None:
+    """Refuse a trainer that has not run a tower: what is not run cannot be boosted, and would go unnoticed.
+
+    Args:
+        name: of the trainer, after a whole batch.
+        insertions: those that must have run.
+    """
+    for insertion in insertions:
+        if not insertion.ran:
+            raise CasPLError(
+                f"{name} did not run {insertion.name} for its first batch, but uses features that it made before: they "
+                "do not see the boosting tokens, so that it cannot be cascaded by hooks"
+            )
 
 
-def _refuse(sentence: str, module: nn.Module, args: Any) -> None:
-    """Forward pre-hook of what is not expected to run."""
-    raise CasPLError(sentence)
-
-
-def _model(trainer: Any, name: str) -> nn.Module:
+def _model(trainer: Any) -> nn.Module:
     """``self.model``, or the one module of the trainer that holds a CLIP."""
+    name = type(trainer).__name__
     given = [trainer.model] if isinstance(vars(trainer).get("model"), nn.Module) else list(vars(trainer).values())
-    modules = [item.module if isinstance(item, nn.DataParallel) else item for item in given]
-    found = [item for item in modules if isinstance(item, nn.Module) and find_towers(item, "image")]
-    if len(found) != 1:
+    modules = {id(item): item for item in map(unwrapped, given) if isinstance(item, nn.Module)}
+    found = [item for item in modules.values() if find_towers(item, "image")]
+    if not found:
         raise CasPLError(
-            f"{name} holds {len(found)} modules with an image tower of a CLIP: expected is one, self.model, whose "
-            f"towers have {EXPECTED['image']}, as OpenAI's; ResNet towers have no tokens"
+            f"{name} holds no image tower of a CLIP: expected is self.model with a module that has "
+            f"{EXPECTED['image']}, as OpenAI's; ResNet towers have no tokens"
+        )
+    if len(found) > 1:
+        raise CasPLError(
+            f"{name} holds {len(found)} CLIPs ({', '.join(type(item).__name__ for item in found)}): expected is one, "
+            "as self.model"
         )
     return found[0]
 
@@ -175,33 +168,10 @@ def _require_same_weights(tower: ForeignTower, clip: CLIP, student: str) -> None
         )
 
 
-def _store(trainer: Any, model: nn.Module, segments: dict[str, Segment]) -> None:
-    """Make the tokens a part of what is saved, and let the optimizer have them if they train."""
-    name = next(iter(trainer.get_model_names()), None)
-    home = model if name is None else trainer._models[name]
-    home = home.module if isinstance(home, nn.DataParallel) else home
-    home.add_module(STORED_AS, BoostingTokens(segments).to(next(model.parameters()).device))
-    trained = [value for segment in segments.values() for value in segment.parameters() if value.requires_grad]
-    if name is not None and trained and trainer._optims[name] is not None:
-        trainer._optims[name].param_groups[0]["params"] += trained
-
-
-class _Watch:
-    """Forward hook of a model: what never runs cannot be boosted, and would go unnoticed.
-
-    Args:
-        name: of the trainer.
-        insertions: those that must have run.
-    """
-
-    def __init__(self, name: str, insertions: Sequence[Insertion]) -> None:
-        self._name = name
-        self._insertions = insertions
-
-    def __call__(self, model: nn.Module, args: Any, output: Any) -> None:
-        for insertion in self._insertions:
-            if not insertion.ran:
-                raise CasPLError(
-                    f"{self._name} did not run {insertion.name} for its first batch: features that are made while the "
-                    "trainer is built do not see the boosting tokens, so that it cannot be cascaded by hooks"
-                )
+def _tell(trainer: Any, model: nn.Module, insertions: Sequence[Insertion]) -> None:
+    """Say which towers are boosted and which are left plain: references, teachers, copies."""
+    boosted = {insertion.name for insertion in insertions}
+    others = {id(item): item for item in map(unwrapped, vars(trainer).values()) if isinstance(item, nn.Module)}
+    plain = [tower for item in (model, *others.values()) for kind in EXPECTED for tower in find_towers(item, kind)]
+    left = dict.fromkeys(str(tower) for tower in plain if str(tower) not in boosted)
+    logger.info("boosted: %s; left plain: %s", ", ".join(sorted(boosted)) or "-", ", ".join(left) or "-")

@@ -9,8 +9,8 @@ These names are what all forks share, since OpenAI's weights are loaded into the
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from caspl.errors import CasPLError
@@ -46,11 +46,6 @@ class ForeignTower:
         """(positions, width)."""
         return self.module.positional_embedding  # type: ignore[return-value]
 
-    @property
-    def device(self) -> torch.device:
-        """Where it lies."""
-        return self.positional_embedding.device
-
     def weights(self) -> dict[str, Tensor]:
         """Its tensors under OpenAI's names, whatever the fork has added among them."""
         prefix = "visual." if self.kind == "image" else ""
@@ -58,6 +53,11 @@ class ForeignTower:
 
     def __str__(self) -> str:
         return f"the {self.kind} tower {self.name or 'itself'} ({type(self.module).__name__})"
+
+
+def unwrapped(item: Any) -> Any:
+    """What is inside ``DataParallel``; anything else itself."""
+    return item.module if isinstance(item, nn.DataParallel) else item
 
 
 def find_towers(model: nn.Module, kind: str) -> list[ForeignTower]:

@@ -7,7 +7,7 @@ so that they are computed anew, by this library's towers with the same weights, 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -24,27 +24,33 @@ ALONE = ("{}.",)  # the class name without words, as in phase 1
 SAME = 0.999  # cosine of features that differ by half precision alone
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Kept:
-    """A tensor (classes, embed_dim) that is a plain attribute of some object."""
+    """A tensor (classes, embed_dim), and all attributes and buffers that are this tensor."""
 
-    owner: Any
-    name: str
     value: Tensor
+    places: list[tuple[Any, str]] = field(default_factory=list)
+
+    @property
+    def name(self) -> str:
+        """Where it stands."""
+        owner, name = self.places[0]
+        return f"{type(owner).__name__}.{name}"
 
     def replace(self, features: Tensor) -> None:
         """Put others in its place, on its device and in its precision."""
-        setattr(self.owner, self.name, features.to(self.value))
+        for owner, name in self.places:
+            setattr(owner, name, features.to(self.value))
 
 
 def kept_features(model: nn.Module, shape: tuple[int, int], *more: object) -> list[Kept]:
-    """What the modules of a model, plain objects in them and ``more`` keep in this shape."""
-    return [
-        Kept(owner, name, value)
-        for owner in (*_owners(model), *more)
-        for name, value in vars(owner).items()
-        if isinstance(value, Tensor) and value.is_floating_point() and tuple(value.shape) == shape
-    ]
+    """What the modules of a model, plain objects in them and ``more`` keep in this shape, each tensor once."""
+    found: dict[int, Kept] = {}
+    for owner in {id(owner): owner for owner in (*_owners(model), *more)}.values():
+        for name, value in (*vars(owner).items(), *getattr(owner, "_buffers", {}).items()):
+            if isinstance(value, Tensor) and value.is_floating_point() and tuple(value.shape) == shape:
+                found.setdefault(value.data_ptr(), Kept(value)).places.append((owner, name))
+    return list(found.values())
 
 
 @torch.no_grad()
@@ -58,33 +64,32 @@ def boosted_text(
         tokens: (depth, length, width) of the text tower; None for plain features.
         templates: several make an ensemble.
     """
-    before = [] if tokens is None else [Segment("boosting", tokens, trainable=False)]
+    device = clip.logit_scale.device
+    before = [] if tokens is None else [Segment("boosting", tokens, trainable=False).to(device)]
     cascades = Prompts(templates=templates).cascade(Prompts(before=before))
     return PromptedCLIP(clip, *cascades, classnames).encode_text()
 
 
-def boost_kept_text(kept: Kept, clip: CLIP, tokens: Tensor, classnames: Sequence[str], own: str, learns: bool) -> None:
-    """Replace the text features of a trainer by those behind boosting tokens, in the same words.
+def words_of(kept: Kept, clip: CLIP, classnames: Sequence[str], own: str, learns: bool) -> tuple[str, ...]:
+    """The templates that a trainer's text features are of, for use beside boosting tokens.
 
     Args:
-        kept: its features, which tell the words.
+        kept: plain features.
         own: template of the data set.
         learns: whether the trainer learns anything. If not, it is zero-shot, and boosting stands alone, but for
-            ensembles (:mod:`trainers.zeroshot` does the same).
+            ensembles, as with our own zero-shot trainers.
 
     Raises:
         CasPLError: if the features are of none of the published templates.
     """
-    there = F.normalize(kept.value.detach().to("cpu", torch.float32), dim=-1)
-    for templates in ((own,), (DEFAULT_TEMPLATE,), (*SELECTED, own), SELECTED):
-        plain = boosted_text(clip, None, classnames, templates)
-        if (plain * there).sum(-1).min() > SAME:
-            words = templates if learns or len(templates) > 1 else ALONE
-            kept.replace(boosted_text(clip, tokens, classnames, words))
-            return
+    there = F.normalize(kept.value.detach().float(), dim=-1).to(clip.logit_scale.device)
+    for templates in dict.fromkeys([(own,), (DEFAULT_TEMPLATE,), (*SELECTED, own), SELECTED]):
+        if (boosted_text(clip, None, classnames, templates) * there).sum(-1).min() > SAME:
+            return templates if learns or len(templates) > 1 else ALONE
     raise CasPLError(
-        f"the text features {type(kept.owner).__name__}.{kept.name} are made once, of words that are not known: "
-        f"expected are those of {DEFAULT_TEMPLATE!r}, {own!r} or CLIP's seven selected templates"
+        f"the text features {kept.name} are made once, of words that are not known: expected are those of "
+        f"{DEFAULT_TEMPLATE!r}, {own!r} or CLIP's seven selected templates; leave the text plain with "
+        "caspl.plugin.cascade(..., text=False)"
     )
 
 

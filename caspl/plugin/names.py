@@ -10,46 +10,45 @@ from torch import Tensor, nn
 from caspl.errors import CasPLError
 from caspl.towers.tokenizer import encode
 
+USUAL_NAME = "tokenized_prompts"  # in CoOp and its heirs: a plain attribute, or a buffer
 
-def token_ids(model: nn.Module, classes: int, positions: int) -> Tensor | None:
-    """The token ids of the classes, (classes, positions), that some module of the model holds, if any.
 
-    CoOp and its heirs keep them as ``tokenized_prompts``, a plain attribute or a buffer.
+def find_ids(model: nn.Module, classes: int, positions: int) -> list[Tensor]:
+    """All token ids of the classes, (classes, positions), that modules of a model hold.
+
+    Those under the usual name if there are any, whatever else there is.
     """
-    for module in model.modules():
-        for value in (*vars(module).values(), *module._buffers.values()):
-            ids = isinstance(value, Tensor) and value.dtype in (torch.int32, torch.int64)
-            if ids and value.shape == (classes, positions):
-                return value.detach().cpu()
-    return None
+    found = [
+        (name, value.detach().cpu())
+        for module in model.modules()
+        for name, value in (*vars(module).items(), *module._buffers.items())
+        if isinstance(value, Tensor)
+        and value.dtype in (torch.int32, torch.int64)
+        and value.shape == (classes, positions)
+    ]
+    usual = [ids for name, ids in found if name == USUAL_NAME]
+    return usual or [ids for _, ids in found]
 
 
-def class_start(model: nn.Module, ids: Tensor, classnames: Sequence[str]) -> int:
+def find_start(model: nn.Module, found: Sequence[Tensor], classnames: Sequence[str]) -> int:
     """The position before which boosting tokens go: directly before the class name, as in CasPL's release.
 
-    Where CoOp moves the name forward (``class_token_position``), that place, not the one in ``ids``.
+    Where CoOp moves the name forward (``class_token_position``), that place, not the one in the ids.
 
     Args:
-        ids: (classes, positions) token ids.
+        found: one or more (classes, positions) token ids.
         classnames: one a row; underscores are read as spaces.
 
     Raises:
         CasPLError: if there is no common place.
     """
-    words = [name.replace("_", " ") for name in classnames]
-    common = set.intersection(*(_places(row, name) for row, name in zip(ids.tolist(), words, strict=True)))
-    if not common:
+    starts = {_start(model, ids, [name.replace("_", " ") for name in classnames]) for ids in found}
+    if len(starts) > 1:
         raise CasPLError(
-            f"the class names do not begin at one place in the texts of {type(model).__name__} (expected is a common "
-            f"prefix before {words[0]!r}): give the place with caspl.plugin.cascade(..., class_start=5), counted from "
-            "the start token"
+            f"{type(model).__name__} holds several texts of its classes, in which the name begins at positions "
+            f"{' and '.join(map(str, sorted(starts)))}: say which it is with caspl.plugin.cascade(..., class_start=...)"
         )
-    start = max(common)
-    for module in model.modules():
-        position = getattr(module, "class_token_position", "end")
-        if position in ("middle", "front"):
-            return 1 + (getattr(module, "n_ctx", start - 1) // 2 if position == "middle" else 0)
-    return start
+    return starts.pop()
 
 
 def require_room(ids: Tensor, classnames: Sequence[str], length: int) -> None:
@@ -65,6 +64,26 @@ def require_room(ids: Tensor, classnames: Sequence[str], length: int) -> None:
             f"the class name {classnames[longest]!r} ends at position {int(ends[longest])}, and {length} boosting "
             f"tokens go before it, but the text tower has {ids.shape[1]}; shorten the name or the prompts"
         )
+
+
+def _start(model: nn.Module, ids: Tensor, names: Sequence[str]) -> int:
+    """The place in one set of texts."""
+    differing = (ids != ids[:1]).any(dim=0).nonzero()
+    first_difference = int(differing[0]) if len(differing) else ids.shape[1]
+    common = set.intersection(*(_places(row, name) for row, name in zip(ids.tolist(), names, strict=True)))
+    # A name may come again later in its text: it begins no later than where texts begin to differ.
+    places = sorted(place for place in common if place <= first_difference)
+    if not places:
+        raise CasPLError(
+            f"the class names do not begin at one place in the texts of {type(model).__name__} (expected is a common "
+            f"prefix before {names[0]!r}): give the place with caspl.plugin.cascade(..., class_start=5), counted from "
+            "the start token"
+        )
+    for module in model.modules():
+        position, length = getattr(module, "class_token_position", "end"), getattr(module, "n_ctx", 0)
+        if position in ("middle", "front"):
+            return 1 + (length // 2 if position == "middle" else 0)
+    return places[-1] if len(names) > 1 else places[0]
 
 
 def _places(row: list[int], name: str) -> set[int]:

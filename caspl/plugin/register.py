@@ -7,9 +7,9 @@ import logging
 from yacs.config import CfgNode
 
 from caspl.plugin.boosting import CasPL
-from caspl.plugin.cascade import PREFIX, Hints, cascaded
-from caspl.plugin.section import DEFAULTS
+from caspl.plugin.cascade import Hints, cascaded
 from caspl.plugin.speech import speak
+from caspl.trainer.section import BOOSTED_PREFIX, DEFAULTS
 from dassl.engine import TRAINER_REGISTRY
 
 logger = logging.getLogger(__name__)
@@ -22,14 +22,22 @@ def extend_cfg(cfg: CfgNode) -> None:
     sentence instead of a traceback, and what the plug-in says goes to stdout, where Dassl logs it.
 
     Args:
-        cfg: a default config, extended in place; a section that is there stays.
+        cfg: a default config, extended in place; keys that are there stay.
     """
-    if "CASPL" not in cfg.TRAINER:
-        cfg.TRAINER.CASPL = CfgNode(dict(DEFAULTS))
-    if CasPL.__name__ not in TRAINER_REGISTRY.registered_names():
-        TRAINER_REGISTRY.register()(CasPL)
-    register_cascades()
     speak()
+    if "CASPL" not in cfg.TRAINER:
+        cfg.TRAINER.CASPL = CfgNode()
+    for key, value in DEFAULTS.items():
+        cfg.TRAINER.CASPL.setdefault(key, value)
+    if CasPL.__name__ not in TRAINER_REGISTRY.registered_names():
+        TRAINER_REGISTRY.register(CasPL)
+    elif TRAINER_REGISTRY.get(CasPL.__name__) is not CasPL:
+        logger.warning("a trainer CasPL is registered already: it stays what phase 1 is here")
+    new = register_cascades()
+    if new:
+        logger.info("registered: %s", ", ".join(new))
+    elif not any(name.startswith(BOOSTED_PREFIX) for name in TRAINER_REGISTRY.registered_names()):
+        logger.warning("there are no trainers to cascade: import yours before caspl.plugin.extend_cfg(cfg) is called")
 
 
 def register_cascades() -> list[str]:
@@ -45,15 +53,21 @@ def register_cascades() -> list[str]:
     for name in names:
         trainer = TRAINER_REGISTRY.get(name)
         declined = name.startswith("CasPL") or not getattr(trainer, "cascades", True)
-        if declined or PREFIX + name in names or trainer.__module__.split(".")[0] == "dassl":
+        if declined or BOOSTED_PREFIX + name in names or trainer.__module__.split(".")[0] == "dassl":
             continue
-        cascade(trainer)
-        new.append(PREFIX + name)
+        new.append(cascade(trainer).__name__)
     return new
 
 
-def cascade(trainer: type, *, text_tower: str = "", image_tower: str = "", class_start: int | None = None) -> type:
-    """Register and return ``CasPL_<X>`` of one Dassl trainer X.
+def cascade(
+    trainer: type,
+    *,
+    text_tower: str = "",
+    image_tower: str = "",
+    class_start: int | None = None,
+    text: bool = True,
+) -> type:
+    """Register and return ``CasPL_<X>`` of one Dassl trainer X; :func:`extend_cfg` is needed all the same.
 
     Args:
         trainer: X, a subclass of ``TrainerX``. After its ``build_model``, ``self.model`` holds the CLIP.
@@ -61,7 +75,8 @@ def cascade(trainer: type, *, text_tower: str = "", image_tower: str = "", class
             outermost, e.g. ``student.image_encoder``.
         class_start: position of the class name in the texts, the start token being 0, where they are not to be found
             as ``tokenized_prompts``.
+        text: False leaves the texts plain and boosts the image tower alone.
     """
-    made = cascaded(trainer, Hints(text_tower, image_tower, class_start))
+    made = cascaded(trainer, Hints(text_tower, image_tower, class_start, text))
     TRAINER_REGISTRY.register(made, force=True)
     return made

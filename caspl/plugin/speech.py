@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from types import TracebackType
 
 from caspl.errors import CasPLError
@@ -27,16 +28,17 @@ def speak() -> None:
         logger.addHandler(_Stdout())
         logger.setLevel(logging.INFO)
         logger.propagate = False
-    if sys.excepthook is not _one_sentence:
-        _before.append(sys.excepthook)
+    if not _installed:
+        _installed.append(sys.excepthook)
         sys.excepthook = _one_sentence
 
 
-_before = [sys.__excepthook__]
+_installed: list[Callable[[type[BaseException], BaseException, TracebackType | None], object]] = []
+"""The hook that was there before ours."""
 
 
 def _one_sentence(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, CasPLError):
         print("error:", " ".join(str(error).split()), file=sys.stderr)
     else:
-        _before[-1](kind, error, trace)
+        _installed[0](kind, error, trace)

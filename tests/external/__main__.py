@@ -174,14 +174,12 @@ def plugin_rows(setting: Setting, sources: list[Path], only: list[str]) -> Itera
         (setting.work / f"{checkout.folder.name}-CasPL.log").write_text(done.stdout + done.stderr)
         yield f"| {checkout.name} {checkout.commit} | CasPL | {verdict(done)} | | |"
         names = [name for name in (*RELEASED, *OURS) if trainer_of(name) in checkout.trainers]
-        cases = setting.parity(checkout, names) if names else None
-        if cases is not None:
-            (setting.work / f"{checkout.folder.name}-cases.log").write_text(cases.stdout + cases.stderr)
+        said = compare(setting, checkout, names)
         for trainer in checkout.trainers:
             if only and trainer not in only:
                 continue
             trained, tested, _ = try_trainer(setting, checkout, f"CasPL_{trainer}", *boosting)
-            equal = "; ".join(agreements(cases.stdout if cases else "", trainer))
+            equal = "; ".join(words for name, words in said.items() if trainer_of(name) == trainer)
             row = f"| {checkout.name} {checkout.commit} | CasPL_{trainer} | {trained} | {tested} |"
             yield f"{row} {equal or '-'} |"
 
@@ -199,13 +197,15 @@ def trainer_of(case: str) -> str:
     return names[case.split("_")[1]]
 
 
-def agreements(printed: str, trainer: str) -> Iterator[str]:
-    """What the cases of a trainer said."""
-    for line in printed.splitlines():
-        if line.startswith("CASE "):
-            name, said = line.split(" ", 2)[1:]
-            if trainer_of(name) == trainer:
-                yield f"{'ours' if name in OURS else 'release'}: {said}"
+def compare(setting: Setting, checkout: Checkout, names: list[str]) -> dict[str, str]:
+    """What each case says; one that says nothing has failed."""
+    if not names:
+        return {}
+    done = setting.parity(checkout, names)
+    (setting.work / f"{checkout.folder.name}-cases.log").write_text(done.stdout + done.stderr)
+    printed = dict(line.split(" ", 2)[1:] for line in done.stdout.splitlines() if line.startswith("CASE "))
+    silent = "failed: " + (done.stderr.strip().splitlines() or ["no output"])[-1][:150]
+    return {name: f"{'ours' if name in OURS else 'the release'}: {printed.get(name, silent)}" for name in names}
 
 
 def prepare_teacher(setting: Setting, checkout: Checkout) -> None:

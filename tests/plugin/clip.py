@@ -26,6 +26,7 @@ class Style:
     Args:
         batch_first: blocks get (batch, tokens, width).
         own_attention: not torch's module, so that a block does not say which axis is which.
+        transposes: torch's module has the other order than the blocks, which transpose around it.
         passes_lists: blocks take and give [x, deep tokens, counter], as MaPLe's and MPL's.
         text, vision: (length, depth) of tokens that blocks own and renew (IVLP, PromptSRC, VPT).
         removes: image tokens dropped where a list's tokens come in (MPL); None: as many.
@@ -34,6 +35,7 @@ class Style:
 
     batch_first: bool = False
     own_attention: bool = False
+    transposes: bool = False
     passes_lists: bool = False
     text: tuple[int, int] = (0, 0)
     vision: tuple[int, int] = (0, 0)
@@ -77,7 +79,7 @@ class Block(nn.Module):
         self.attn: nn.Module = (
             OwnAttention(width, heads)
             if style.own_attention
-            else nn.MultiheadAttention(width, heads, batch_first=style.batch_first)
+            else nn.MultiheadAttention(width, heads, batch_first=style.batch_first != style.transposes)
         )
         self.ln_1, self.ln_2 = Norm(width), Norm(width)
         layers = [("c_fc", nn.Linear(width, 4 * width)), ("gelu", QuickGELU()), ("c_proj", nn.Linear(4 * width, width))]
@@ -91,7 +93,9 @@ class Block(nn.Module):
             if self.style.batch_first:
                 return self.attn(x, self.mask)
             return self.attn(x.transpose(0, 1), self.mask).transpose(0, 1)
-        return self.attn(x, x, x, need_weights=False, attn_mask=self.mask)[0]
+        x = x.transpose(0, 1) if self.style.transposes else x
+        x = self.attn(x, x, x, need_weights=False, attn_mask=self.mask)[0]
+        return x.transpose(0, 1) if self.style.transposes else x
 
     def renew(self, x: Tensor, tokens: Tensor, dropped: int) -> Tensor:
         """Fresh tokens in the place of the old ones: behind SOS in text, at the end in vision."""

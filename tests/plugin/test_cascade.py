@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from caspl.errors import CasPLError
-from caspl.plugin.cascade import STORED_AS
 from caspl.plugin.foreign import adapted_tower
 from caspl.plugin.insertion import insert
-from caspl.plugin.names import class_start
+from caspl.plugin.names import find_start
+from caspl.plugin.stored import STORED_AS
 from caspl.prompts import Segment
 from caspl.towers import tokenize
 from tests.conftest import CLASSES, boosting_file
@@ -26,6 +27,8 @@ from tests.plugin.clip import CLIP, Style, load_clip_to_cpu
 from tests.plugin.harness import foreign, logits, train
 from tests.plugin.test_equality import DEEP, batch, config
 from tests.tiny_clip import SIZES
+
+OPTIONS: dict[str, dict[str, Any]] = {"CoOp": {"N_CTX": 4}, "IVLP": DEEP, "VPT": {"N_CTX_VISION": 2}}
 
 
 class Renamed(standins.CoOp):
@@ -129,7 +132,7 @@ class Dictionaries(standins.CoOp):
         return Style(batch_first=True)
 
 
-class Forgetful(standins.CoOp):
+class Forgetful(standins.IVLP):
     """Makes its text features once, but keeps its texts too."""
 
     def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
@@ -162,9 +165,12 @@ class OtherWords(standins.VPT):
 @pytest.mark.parametrize(
     ("trainer", "sentence"),
     [
-        (NoTower, "CasPL_NoTower holds 0 modules with an image tower of a CLIP: expected is one, self.model, whose"),
+        (
+            NoTower,
+            "CasPL_NoTower holds no image tower of a CLIP: expected is self.model with a module that has",
+        ),
         (TwoPlaces, "the class names do not begin at one place in the texts of Model"),
-        (CutText, r"the text tower text_encoder \(Cut\) runs its blocks on 40 positions: expected are all 77"),
+        (CutText, r"the text tower text_encoder .Cut. gets a tensor of shape .40, 8, 128.: expected is one axis of"),
         (Dictionaries, "a block of the image tower .* takes or gives a dict: expected is a tensor"),
         (Forgetful, "CasPL_Forgetful did not run the text tower text_encoder .* for its first batch"),
         (Unrecognised, "Model holds no token ids of its 8 classes"),
@@ -172,17 +178,16 @@ class OtherWords(standins.VPT):
     ],
 )
 def test_foreign_shapes_end_in_a_sentence(trainer: Any, sentence: str, clips: dict[str, str], tmp_path: Path) -> None:
-    method = "VPT" if trainer is OtherWords else "CoOp"
-    options = {"N_CTX_VISION": 2} if trainer is OtherWords else {"N_CTX": 4}
-    cfg = config(method, options, clips["student"], tmp_path)
+    method = trainer.__bases__[0].__name__
+    cfg = config(method, OPTIONS[method], clips["student"], tmp_path)
     with pytest.raises(CasPLError, match=sentence):
-        logits(foreign(trainer, cfg, CLASSES), batch(0, 0)["img"])
+        train(foreign(trainer, cfg, CLASSES), batch, 1, 1)
 
 
 def test_other_weights_are_refused(clips: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
     monkeypatch.setattr(standins, "load_clip_to_cpu", lambda name, style: load_clip_to_cpu(clips["other"], style))
-    with pytest.raises(CasPLError, match=r"does not have the weights of .*student.safetensors \(ln_final.bias|\("):
+    with pytest.raises(CasPLError, match=r"text_encoder .* does not have the weights of .*student.* .positional_emb"):
         foreign(standins.CoOp, cfg, CLASSES)
     file = boosting_file(tmp_path / "other.safetensors", "other")
     cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path, TRAINER__CASPL__BOOSTING=str(file))
@@ -206,16 +211,19 @@ def test_a_name_that_leaves_the_tower_is_refused(clips: dict[str, str], tmp_path
         (["X X St..", "X X J.R.."], ["St.", "J.R."], 3),  # the name fuses with the full stop
         (["a crop, a kind of land.", "a lake, a kind of land."], ["crop", "lake"], 2),
         (["a cat and a cat.", "a cat and a dog."], ["cat", "dog"], 5),
-        (["a photo of a sea_lake.".replace("_", " "), "a photo of a River."], ["sea_lake", "River"], 5),
+        (["a photo of a sea lake.", "a photo of a River."], ["sea_lake", "River"], 5),
+        (["a photo of a cat. the cat is big.", "a photo of a dog. the dog is big."], ["cat", "dog"], 5),
+        (["a photo of a cat. the cat is big.", "a photo of a sea lake. the sea lake is big."], ["cat", "sea_lake"], 5),
+        (["a photo of a cat."], ["cat"], 5),
     ],
 )
 def test_where_the_class_name_begins(texts: list[str], names: list[str], start: int) -> None:
-    assert class_start(nn.Module(), tokenize(texts), names) == start
+    assert find_start(nn.Module(), [tokenize(texts)], names) == start
 
 
-@pytest.mark.parametrize("method", ["CoOp", "IVLP"])
+@pytest.mark.parametrize("method", OPTIONS)
 def test_checkpoints_hold_the_boosting_tokens(method: str, clips: dict[str, str], tmp_path: Path) -> None:
-    cfg = config(method, {"N_CTX": 4} if method == "CoOp" else DEEP, clips["student"], tmp_path)
+    cfg = config(method, OPTIONS[method], clips["student"], tmp_path)
     stand_in = standins.__dict__[method]
     trainer = foreign(stand_in, cfg, CLASSES)
     train(trainer, batch, 2, 2)
@@ -224,7 +232,7 @@ def test_checkpoints_hold_the_boosting_tokens(method: str, clips: dict[str, str]
     other = boosting_file(tmp_path / "another.safetensors", seed=7)
     cfg = config(
         method,
-        {"N_CTX": 4} if method == "CoOp" else DEEP,
+        OPTIONS[method],
         clips["student"],
         tmp_path / "b",
         TRAINER__CASPL__BOOSTING=str(other),
@@ -237,6 +245,12 @@ def test_checkpoints_hold_the_boosting_tokens(method: str, clips: dict[str, str]
     plain.save_model(0, str(tmp_path / "plain"))
     with pytest.raises(CasPLError, match="holds no boosting tokens: it is of a run without the cascade"):
         again.load_model(str(tmp_path / "plain"), epoch=1)
+    shallow = boosting_file(tmp_path / "shallow.safetensors", depth=2)
+    cfg = config(method, OPTIONS[method], clips["student"], tmp_path, TRAINER__CASPL__BOOSTING=str(shallow))
+    with pytest.raises(
+        CasPLError, match=r"has boosting tokens text.values of shape \(3, 3, 128\), this run's boosting"
+    ):
+        foreign(stand_in, cfg, CLASSES).load_model(str(tmp_path / "run"), epoch=2)
 
 
 def test_only_what_trains_changes(clips: dict[str, str], tmp_path: Path) -> None:
@@ -308,5 +322,199 @@ def test_a_tower_without_its_partner_is_told(
     cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
     with caplog.at_level(logging.WARNING, "caspl"):
         trainer = foreign(Student, cfg, CLASSES)
-    assert "Model has no text tower: the boosting tokens of the text stay out" in caplog.text
+    assert "Model has no text at all: the boosting tokens of the text stay out" in caplog.text
     assert list(trainer.model.prompt_learner.get_submodule(STORED_AS)) == ["text", "vision"]
+
+
+def test_the_published_name_of_the_ids_decides(clips: dict[str, str], tmp_path: Path) -> None:
+    """Other texts of the same classes may lie beside those that are learned."""
+
+    class Beside(standins.CoOp):
+        name = "zs_ids"
+
+        def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+            model: Any = super().assemble(clip, names)
+            model.zs_ids = tokenize([f"a {name}." for name in names])
+            return model
+
+    class Renamed(Beside):
+        def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+            model: Any = super().assemble(clip, names)
+            model.ids = model.prompt_learner.tokenized_prompts
+            del model.prompt_learner.tokenized_prompts
+            return model
+
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    images = batch(0, 0)["img"]
+    usual, beside = foreign(standins.CoOp, cfg, CLASSES), foreign(Beside, cfg, CLASSES)
+    beside.model.prompt_learner.ctx.data.copy_(usual.model.prompt_learner.ctx)
+    assert torch.equal(logits(beside, images), logits(usual, images))
+    with pytest.raises(CasPLError, match="several texts of its classes, in which the name begins at positions 2 and 5"):
+        foreign(Renamed, cfg, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("start", "names", "sentence"),
+    [
+        (0, CLASSES, "cannot begin at position 0 .class_start.: expected is 1 to 73"),
+        (74, CLASSES, "cannot begin at position 74"),
+        (
+            5,
+            [*CLASSES[:3], " ".join(["crop"] * 68)],
+            "gets texts of more than 74 tokens, and 3 boosting tokens go",
+        ),
+    ],
+)
+def test_a_place_that_is_said_is_checked(
+    start: int, names: list[str], sentence: str, clips: dict[str, str], tmp_path: Path
+) -> None:
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    hints = HINTS | {"class_start": start}
+    with pytest.raises(CasPLError, match=sentence):
+        logits(foreign(Renamed, cfg, names, **hints), batch(0, 0)["img"])
+
+
+def test_kept_features_are_found_as_buffers_and_under_two_names(clips: dict[str, str], tmp_path: Path) -> None:
+    class Buffered(standins.VPT):
+        def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+            model: Any = super().assemble(clip, names)
+            features = model.embeddings.fixed_embeddings
+            del model.text_encoder
+            model.embeddings.again = features
+            model.register_buffer("text", features)
+            model.also = model.embeddings
+            return model
+
+    cfg = config("VPT", {"N_CTX_VISION": 2}, clips["student"], tmp_path)
+    images = batch(0, 0)["img"]
+    usual, buffered = foreign(standins.VPT, cfg, CLASSES), foreign(Buffered, cfg, CLASSES)
+    buffered.model.image_encoder.VPT.data.copy_(usual.model.image_encoder.VPT)
+    assert torch.equal(logits(buffered, images), logits(usual, images))
+    assert buffered.model.text is buffered.model.embeddings.again or torch.equal(
+        buffered.model.text, buffered.model.embeddings.again
+    )
+
+
+def test_texts_can_be_left_plain(clips: dict[str, str], tmp_path: Path) -> None:
+    cfg = config("VPT", {"N_CTX_VISION": 2}, clips["student"], tmp_path)
+    plain, images = foreign(standins.VPT, cfg, CLASSES, boosted=False), foreign(OtherWords, cfg, CLASSES, text=False)
+    found, unboosted = (trainer.model.embeddings.fixed_embeddings for trainer in (images, plain))
+    assert not torch.equal(found, unboosted)  # other words, and those they are
+    assert torch.equal(found, foreign(OtherWords, cfg, CLASSES, boosted=False).model.embeddings.fixed_embeddings)
+
+
+def test_what_cannot_train_is_refused(clips: dict[str, str], tmp_path: Path) -> None:
+    cfg = config("VPT", {"N_CTX_VISION": 2, "TRAINABLE": True}, clips["student"], tmp_path)
+    with pytest.raises(
+        CasPLError, match=r"makes its text features \(FixedText.fixed_embeddings\) once, so that the boost"
+    ):
+        foreign(standins.VPT, cfg, CLASSES)
+    with pytest.raises(CasPLError, match="CasPL_ZeroshotCLIP has registered no optimizer with its model"):
+        foreign(standins.ZeroshotCLIP, cfg, CLASSES)
+
+
+class Checkpointed(standins.IVLP):
+    """Its blocks run anew in the backward pass."""
+
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        for tower in (clip.visual, clip):
+            blocks: Any = tower.transformer.resblocks
+
+            def run(x: Tensor, deep: Any = (), blocks: Any = blocks) -> Tensor:
+                x = x.permute(1, 0, 2)
+                for block in blocks:
+                    x = checkpoint(block, x, use_reentrant=False)
+                return x.permute(1, 0, 2)
+
+            tower.transformer.forward = run  # type: ignore[method-assign]
+        return super().assemble(clip, names)
+
+
+def test_gradient_checkpointing(clips: dict[str, str], tmp_path: Path) -> None:
+    cfg = config("IVLP", DEEP, clips["student"], tmp_path)
+    torch.manual_seed(0)
+    expected = train(foreign(standins.IVLP, cfg, CLASSES), batch, 2, 2)
+    torch.manual_seed(0)
+    assert train(foreign(Checkpointed, cfg, CLASSES), batch, 2, 2) == pytest.approx(expected, abs=1e-5)
+    shallow = boosting_file(tmp_path / "shallow.safetensors", depth=2)
+    cfg = config("IVLP", DEEP, clips["student"], tmp_path, TRAINER__CASPL__BOOSTING=str(shallow))
+    with pytest.raises(CasPLError, match="do not run one after the other .gradient checkpointing"):
+        train(foreign(Checkpointed, cfg, CLASSES), batch, 1, 1)
+
+
+def test_a_pass_that_is_broken_off_leaves_nothing(clips: dict[str, str], tmp_path: Path) -> None:
+    shallow = boosting_file(tmp_path / "shallow.safetensors", depth=1)
+    cfg = config("IVLP", DEEP, clips["student"], tmp_path, TRAINER__CASPL__BOOSTING=str(shallow))
+    model = foreign(standins.IVLP, cfg, CLASSES).model
+    images = batch(0, 0)["img"]
+    expected = model(images).detach()
+
+    def stop(*args: Any) -> None:
+        raise KeyboardInterrupt
+
+    handle = model.image_encoder.transformer.resblocks[2].register_forward_pre_hook(stop)
+    with pytest.raises(KeyboardInterrupt):
+        model(images)
+    handle.remove()
+    assert torch.equal(copy.deepcopy(model)(images), expected)
+    assert torch.equal(model(images), expected)
+
+
+def test_hooks_of_the_code_base_see_what_they_are_used_to(clips: dict[str, str], tmp_path: Path) -> None:
+    seen = []
+
+    class Hooked(standins.CoOp):
+        def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+            block: Any = clip.visual.transformer.resblocks[1]
+            block.register_forward_hook(lambda module, args, output: seen.append((args[0].shape[0], output.shape[0])))
+            block.register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[0]))
+            return super().assemble(clip, names)
+
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    logits(foreign(Hooked, cfg, CLASSES), batch(0, 0)["img"])
+    tokens = SIZES.grid**2 + 1
+    assert seen[0] == tokens
+    assert seen[1][1] == tokens
+
+
+def test_tokens_are_stored_with_their_model(clips: dict[str, str], tmp_path: Path) -> None:
+    """Not in a container that a trainer has registered before, which would run them."""
+
+    class Adapter(standins.CoOp):
+        def build_model(self) -> None:
+            super().build_model()
+            prompts = (self._models.pop("prompts"), self._optims.pop("prompts"), self._scheds.pop("prompts"))
+            self.model.adapter = nn.Sequential(nn.Linear(2, 2))
+            self.register_model("adapter", self.model.adapter)
+            self.register_model("prompts", *prompts)
+
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    trainer = foreign(Adapter, cfg, CLASSES)
+    assert len(trainer.model.adapter) == 1
+    assert STORED_AS in dict(trainer.model.prompt_learner.named_children())
+
+
+def test_two_clips_and_no_model(clips: dict[str, str], tmp_path: Path) -> None:
+    class Twice(standins.ZeroshotCLIP):
+        def build_model(self) -> None:
+            super().build_model()
+            self.clip = self.clip_model
+
+    class Two(Twice):
+        def build_model(self) -> None:
+            super().build_model()
+            self.clip = copy.deepcopy(self.clip_model)
+
+    cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
+    foreign(Twice, cfg, CLASSES)
+    with pytest.raises(CasPLError, match=r"CasPL_Two holds 2 CLIPs \(CLIP, CLIP\): expected is one, as self.model"):
+        foreign(Two, cfg, CLASSES)
+
+
+def test_it_says_what_is_boosted_and_what_is_left(
+    clips: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    cfg = config("PromptSRC", DEEP, clips["student"], tmp_path)
+    with caplog.at_level(logging.INFO, "caspl"):
+        foreign(standins.PromptSRC, cfg, CLASSES)
+    assert "left plain: the image tower prompt_learner.ZS_image_encoder (ImageTower)" in caplog.text

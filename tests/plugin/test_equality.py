@@ -33,6 +33,8 @@ STYLES = {
     "batch-first": Style(batch_first=True),
     "own attention, sequence-first": Style(own_attention=True),
     "own attention, batch-first": Style(own_attention=True, batch_first=True),
+    "batch-first around sequence-first attention": Style(batch_first=True, transposes=True),
+    "sequence-first around batch-first attention": Style(transposes=True),
 }
 DEEP = {"N_CTX_VISION": 2, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 2}
 METHODS: dict[str, tuple[str, dict[str, Any]]] = {
@@ -74,12 +76,16 @@ def batch(epoch: int, index: int) -> dict[str, Tensor]:
 PAIRS = [(name, "sequence-first") for name in METHODS]
 PAIRS += [(name, "own attention, batch-first") for name in METHODS if name not in ("VPT", "CoCoOp")]
 PAIRS += [(name, style) for name in ("IVLP", "MaPLe") for style in STYLES]
+SHALLOW = [("IVLP", "batch-first"), ("MPL", "own attention, batch-first"), ("MaPLe", "sequence-first")]
+ROWS = [(name, style, 3) for name, style in sorted(set(PAIRS))]
+ROWS += [(name, style, depth) for name, style in SHALLOW for depth in (1, 2)]  # of 3 layers: the tokens flow on
 
 
-@pytest.mark.parametrize(("name", "style"), sorted(set(PAIRS)))
-def test_ours_and_theirs_agree(name: str, style: str, clips: dict[str, str], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "style", "depth"), ROWS)
+def test_ours_and_theirs_agree(name: str, style: str, depth: int, clips: dict[str, str], tmp_path: Path) -> None:
     method, options = METHODS[name]
-    cfg = config(method, options, clips["student"], tmp_path)
+    boosting = boosting_file(tmp_path / "deep.safetensors", depth=depth)
+    cfg = config(method, options, clips["student"], tmp_path, TRAINER__CASPL__BOOSTING=str(boosting))
     mine = ours(cfg, CLASSES)
     stand_in = styled(standins.__dict__[method], STYLES[style])
     theirs = foreign(stand_in, cfg, CLASSES)

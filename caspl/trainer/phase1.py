@@ -17,13 +17,13 @@ from yacs.config import CfgNode
 from caspl.errors import CasPLError
 from caspl.losses import distillation
 from caspl.model import Output, PromptedCLIP
-from caspl.plugin.recipe import recipe
-from caspl.plugin.section import asked_sizes, boosting_target, teacher_template
 from caspl.precision import Precision
 from caspl.prompts import AnySegment, Header, Prompts, Segment, both_towers, read_boosting, write_boosting
 from caspl.teacher import Teacher
 from caspl.templates import fill
 from caspl.towers import CLIP
+from caspl.trainer.recipe import recipe
+from caspl.trainer.section import asked_sizes, boosting_target, teacher_template
 from caspl.zoo import load_clip, normalisation
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
@@ -58,7 +58,12 @@ class Phase1(Base):
 
     def build_data_loader(self) -> None:
         super().build_data_loader()
-        images = self.cfg.TRAINER.CASPL.IMAGES
+        images, shots = self.cfg.TRAINER.CASPL.IMAGES, self.cfg.DATASET.NUM_SHOTS
+        subset = self.cfg.DATASET.get("SUBSAMPLE_CLASSES", "all")
+        if subset != "all":
+            logger.warning("phase 1 with DATASET.SUBSAMPLE_CLASSES %s: the tokens will not know the others", subset)
+        if shots >= 1:
+            logger.warning("phase 1 with DATASET.NUM_SHOTS %d: it looks at %d images a class, not at all", shots, shots)
         if images:
             self.train_loader_x = images_of(images, self.cfg)
         elif self.train_loader_u is not None:

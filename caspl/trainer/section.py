@@ -48,6 +48,9 @@ CHOICES = {
     "REFERENCE": ("plain", "boosted"),
 }
 
+BOOSTED_PREFIX = "CasPL_"
+"""Before a method's name: the method behind boosting tokens."""
+
 TowerSizes = tuple[tuple[int, int], tuple[int, int]]
 """(length, depth) of the boosting tokens in text, then in vision."""
 
@@ -108,6 +111,11 @@ def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Seque
     path = options.BOOSTING or find_boosting(
         options.BOOSTING_DIR, cfg.DATASET.NAME, student, options.BOOSTING_SEED, *asked_sizes(options, clip)
     )
+    if ".pth.tar" in Path(path).name:
+        raise CasPLError(
+            f"TRAINER.CASPL.BOOSTING {path} is a checkpoint: give the boosting file that it was trained with, "
+            f"{options.BOOSTING_DIR}/.../seed{options.BOOSTING_SEED}.safetensors"
+        )
     file = read_boosting(path)
     file.require_student(student, student_hash)
     if file.header.dataset != cfg.DATASET.NAME:

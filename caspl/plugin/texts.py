@@ -1,0 +1,105 @@
+"""Boosting tokens in a foreign trainer's texts: in the text tower as it runs, or in features that were made once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from torch import nn
+from yacs.config import CfgNode
+
+from caspl.errors import CasPLError
+from caspl.plugin.foreign import ForeignTower
+from caspl.plugin.insertion import Insertion, insert
+from caspl.plugin.kept import Kept, boosted_text, kept_features, words_of
+from caspl.plugin.names import USUAL_NAME, find_ids, find_start, require_room
+from caspl.plugin.stored import BoostingTokens
+from caspl.prompts import Segment
+from caspl.towers import CLIP
+from caspl.trainer.section import dataset_template, load_student
+
+logger = logging.getLogger(__name__)
+
+
+def boost_text(
+    trainer: Any,
+    model: nn.Module,
+    tower: ForeignTower | None,
+    stored: BoostingTokens,
+    clip: CLIP,
+    class_start: int | None,
+) -> Insertion | None:
+    """Boost the texts of a trainer.
+
+    Args:
+        trainer: a Dassl trainer after ``build_model``.
+        model: its model.
+        tower: the text tower in it, if there is one.
+        stored: the boosting tokens, ``text`` among them.
+        clip: the student.
+        class_start: where the class name begins, if it is said.
+
+    Returns:
+        The tokens' place in the tower; None where no tower runs.
+
+    Raises:
+        CasPLError: if the place is not found, or too far behind.
+    """
+    classnames, positions = list(trainer.dm.dataset.classnames), clip.sizes.context_length
+    segment: Segment = stored["text"]  # type: ignore[assignment]
+    ids = find_ids(model, len(classnames), positions)
+    if tower is None or (not ids and class_start is None):
+        _boost_kept(trainer, model, tower, stored, clip.to(segment.values.device))
+        return None
+    for some in ids:
+        require_room(some, classnames, segment.length)
+    start = find_start(model, ids, classnames) if class_start is None else class_start
+    if not 1 <= start < positions - segment.length:
+        raise CasPLError(
+            f"the class name cannot begin at position {start} (class_start): expected is 1 to "
+            f"{positions - segment.length - 1}, behind the start token and with room for {segment.length} tokens"
+        )
+    padding = None if ids else clip.text.token_embedding.weight[0].detach().clone()
+    return insert(tower, segment, start, padding)
+
+
+def _boost_kept(trainer: Any, model: nn.Module, tower: ForeignTower | None, stored: BoostingTokens, clip: CLIP) -> None:
+    """Boost the text features that a trainer has made once, and again whenever a checkpoint brings other tokens."""
+    classnames, segment = list(trainer.dm.dataset.classnames), stored["text"]
+    kept = kept_features(model, (len(classnames), clip.sizes.embed_dim), trainer)
+    if not kept and tower is None:
+        logger.warning("%s has no text at all: the boosting tokens of the text stay out", type(model).__name__)
+        return
+    unknown = (
+        f"{type(model).__name__} holds no token ids of its {len(classnames)} classes, expected as {USUAL_NAME} of "
+        f"shape ({len(classnames)}, {clip.sizes.context_length}), so that the place before the class name is unknown: "
+        "give it with caspl.plugin.cascade(..., class_start=5), counted from the start token, or leave the text plain "
+        "with text=False"
+    )
+    if len(kept) != 1:
+        raise CasPLError(unknown)
+    if any(value.requires_grad for value in segment.parameters()):
+        raise CasPLError(
+            f"TRAINER.CASPL.TRAINABLE is True, but {type(trainer).__name__} makes its text features ({kept[0].name}) "
+            "once, so that the boosting tokens of the text cannot train; leave it False"
+        )
+    words = words_of(kept[0], clip, classnames, dataset_template(trainer.cfg), bool(trainer.get_model_names()))
+    if tower is not None:
+        tower.blocks[0].register_forward_pre_hook(partial(_refuse, unknown))
+    refresh = partial(_replace, kept[0], trainer.cfg, classnames, words)
+    refresh(segment, clip=clip)
+    stored.register_load_state_dict_post_hook(lambda tokens, keys: refresh(tokens["text"]))
+
+
+def _replace(
+    kept: Kept, cfg: CfgNode, classnames: Sequence[str], words: tuple[str, ...], segment: Any, clip: CLIP | None = None
+) -> None:
+    clip = load_student(cfg)[0].to(segment.values.device) if clip is None else clip
+    kept.replace(boosted_text(clip, segment.values, classnames, words))
+
+
+def _refuse(sentence: str, module: nn.Module, args: Any) -> None:
+    """Forward pre-hook of what is not expected to run."""
+    raise CasPLError(sentence)

@@ -1,0 +1,96 @@
+"""What ``extend_cfg`` and ``cascade`` register, and how the plug-in speaks."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Iterator
+
+import pytest
+from yacs.config import CfgNode
+
+import caspl.plugin
+from caspl.errors import CasPLError
+from caspl.plugin.speech import speak
+from caspl.trainer.section import DEFAULTS
+from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY
+from tests.plugin import standins
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """The registry, the logger and the hook are the process's: put them back."""
+    logger, hook, disabled = logging.getLogger("caspl"), sys.excepthook, logging.root.manager.disable
+    handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
+    before = dict(TRAINER_REGISTRY._objects)
+    yield
+    logger.handlers[:], logger.propagate, sys.excepthook = handlers, propagate, hook
+    logger.setLevel(level)
+    logging.disable(disabled)
+    caspl.plugin.speech._installed.clear()
+    TRAINER_REGISTRY._objects.clear()
+    TRAINER_REGISTRY._objects.update(before)
+
+
+class Foreign(standins.CoOp):
+    """A trainer of another code base."""
+
+
+class Declines(standins.CoOp):
+    cascades = False
+
+
+def test_extend_cfg(capsys: pytest.CaptureFixture[str]) -> None:
+    for trainer in (Foreign, Declines):
+        TRAINER_REGISTRY.register(trainer)
+    cfg = get_cfg_default()
+    cfg.TRAINER.CASPL = CfgNode({"TEMPERATURE": 2.0})
+    caspl.plugin.extend_cfg(cfg)
+    caspl.plugin.extend_cfg(cfg)  # changes nothing
+    assert cfg.TRAINER.CASPL == DEFAULTS | {"TEMPERATURE": 2.0}
+    assert "CasPL_Foreign" in TRAINER_REGISTRY
+    assert "CasPL_Declines" not in TRAINER_REGISTRY
+    assert TRAINER_REGISTRY.get("CasPL").__module__ == "trainers.caspl"  # ours was there: it stays, and that is said
+    printed = capsys.readouterr().out
+    assert printed.count("registered: CasPL_Foreign") == 1
+    assert "a trainer CasPL is registered already" in printed
+
+
+def test_trainers_that_come_too_late_are_told(capsys: pytest.CaptureFixture[str]) -> None:
+    TRAINER_REGISTRY._objects.clear()
+    caspl.plugin.extend_cfg(get_cfg_default())
+    assert TRAINER_REGISTRY.registered_names() == ["CasPL"]
+    assert TRAINER_REGISTRY.get("CasPL").__module__ == "caspl.plugin.boosting"
+    assert "there are no trainers to cascade: import yours before" in capsys.readouterr().out
+
+
+def test_one_trainer_with_hints() -> None:
+    made = caspl.plugin.cascade(Foreign, class_start=5)
+    assert TRAINER_REGISTRY.get("CasPL_Foreign") is made
+    assert issubclass(made, Foreign)
+    assert made.__module__ == Foreign.__module__
+    assert caspl.plugin.register_cascades() == []
+    with pytest.raises(CasPLError, match=r"call caspl.plugin.extend_cfg\(cfg\) in train.py"):
+        made(get_cfg_default())
+
+
+def test_wrong_input_ends_in_a_sentence_and_all_else_in_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[type[BaseException]] = []
+    sys.excepthook = lambda kind, error, trace: seen.append(kind)
+    speak()
+    outer = sys.excepthook
+    sys.excepthook = lambda *args: outer(*args)  # somebody wraps ours ...
+    speak()  # ... and it is called again
+    sys.excepthook(CasPLError, CasPLError("two\nlines"), None)
+    sys.excepthook(ValueError, ValueError(), None)
+    assert capsys.readouterr().err == "error: two lines\n"
+    assert seen == [ValueError]
+
+
+def test_messages_are_seen_although_all_logging_is_off(capsys: pytest.CaptureFixture[str]) -> None:
+    """The original Dassl turns it off when it is imported."""
+    logging.disable(logging.WARNING)
+    speak()
+    logging.getLogger("caspl.plugin.texts").warning("something to know")
+    assert capsys.readouterr().out == "something to know\n"
