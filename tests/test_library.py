@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
 
+import caspl
 from caspl.averaging import GaussianAverage
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
@@ -186,3 +188,14 @@ def test_teacher_scale() -> None:
     own = teacher.logits(images)
     torch.testing.assert_close(teacher.logits(images, torch.tensor(100.0)), own / teacher.clip.logit_scale.exp() * 100)
     assert not own.requires_grad
+
+
+def test_only_dassls_side_of_the_library_knows_dassl() -> None:
+    """``caspl/trainer`` and ``caspl/plugin`` read configs and import the engine; nothing else does, or imports them."""
+    root = Path(caspl.__file__).parent
+    wrong = re.compile(r"^\s*(from|import) (dassl|yacs|trainers|datasets|caspl\.trainer|caspl\.plugin)\b", re.M)
+    files = [path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in ("trainer", "plugin")]
+    assert len(files) > 50
+    assert [str(path) for path in files if wrong.search(path.read_text())] == []
+    shared = (root / "trainer").glob("*.py")
+    assert [str(path) for path in shared if "caspl.plugin" in path.read_text().replace(":mod:`caspl.plugin`", "")] == []

@@ -59,10 +59,11 @@ class Setting:
     python: str
     path: list[str]
     opts: list[str]
+    published: bool = False  # in half precision, as the published configs have it; else in full precision
 
-    def run(self, checkout: Checkout, arguments: list[str], full_precision: bool) -> subprocess.CompletedProcess[str]:
+    def run(self, checkout: Checkout, arguments: list[str]) -> subprocess.CompletedProcess[str]:
         """``python train.py`` inside a checkout."""
-        options = ["--full-precision"] if full_precision else []
+        options = [] if self.published else ["--full-precision"]
         start = [self.python, str(ROOT / "tests/external/cpu.py"), str(checkout.folder), str(self.work / "weights")]
         command = [*start, *options, "--", "train.py", *arguments]
         return self._call(command, self.work / "weights", self.path)
@@ -109,7 +110,7 @@ def arguments(setting: Setting, checkout: Checkout, trainer: str, output: Path, 
     plain = trainer.removeprefix("CasPL_")
     section = "" if trainer == "CasPL" else checkout.section(plain)
     config = checkout.config(plain)
-    prec = [f"TRAINER.{section}.PREC", "fp32"] if section else []
+    prec = [f"TRAINER.{section}.PREC", "fp32"] if section and not setting.published else []
     # fmt: off
     return [
         "--root", str(setting.work / "data"), "--seed", "1", "--trainer", trainer, "--output-dir", str(output),
@@ -129,12 +130,13 @@ def try_trainer(setting: Setting, checkout: Checkout, trainer: str, *pairs: str)
     outcomes = {"base": "-", "new": "-"}
     for step in outcomes:
         # PromptKD looks at the images of all classes, and knows base and new ones itself.
-        subset = [] if plain == "PromptKD" else ["DATASET.SUBSAMPLE_CLASSES", step, "DATASET.NUM_SHOTS", "4"]
+        shots = "1" if setting.published else "4"  # half precision is slow on a CPU
+        subset = [] if plain == "PromptKD" else ["DATASET.SUBSAMPLE_CLASSES", step, "DATASET.NUM_SHOTS", shots]
         evaluate = ["--eval-only"] if step == "new" or not learns else []
         loading = ["--model-dir", str(output), "--load-epoch", "2"] if evaluate and learns else []
         folder = output / "new" if step == "new" else output
         run = arguments(setting, checkout, trainer, folder, *evaluate, *loading)
-        done = setting.run(checkout, [*run, *subset, *pairs], full_precision=True)
+        done = setting.run(checkout, [*run, *subset, *pairs])
         (setting.work / f"{checkout.folder.name}-{trainer}-{step}.log").write_text(done.stdout + done.stderr)
         lines |= dict.fromkeys(word for line in done.stdout.splitlines() if MARK in line for word in line.split()[1:])
         outcomes[step] = verdict(done)
@@ -170,7 +172,7 @@ def plugin_rows(setting: Setting, sources: list[Path], only: list[str]) -> Itera
         prepare_teacher(setting, checkout)
         boosting = ["TRAINER.CASPL.BOOSTING_DIR", str(setting.work / "boosting" / checkout.name), *BOOST]
         output = setting.work / "out" / checkout.folder.name / "CasPL"
-        done = setting.run(checkout, arguments(setting, checkout, "CasPL", output) + boosting, full_precision=False)
+        done = setting.run(checkout, arguments(setting, checkout, "CasPL", output) + boosting)
         (setting.work / f"{checkout.folder.name}-CasPL.log").write_text(done.stdout + done.stderr)
         yield f"| {checkout.name} {checkout.commit} | CasPL | {verdict(done)} | | |"
         names = [name for name in (*RELEASED, *OURS) if trainer_of(name) in checkout.trainers]
@@ -216,7 +218,7 @@ def prepare_teacher(setting: Setting, checkout: Checkout) -> None:
         shutil.copy(file, checkout.folder / "clip")
     output = setting.work / "out" / checkout.folder.name / "teacher"
     run = arguments(setting, checkout, "PromptSRC", output, "--backbone", "ViT-L/14")
-    done = setting.run(checkout, [*run, "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"], True)
+    done = setting.run(checkout, [*run, "DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base"])
     (setting.work / f"{checkout.folder.name}-teacher.log").write_text(done.stdout + done.stderr)
     home = checkout.folder / "teacher_model/EuroSAT/VLPromptLearner"
     home.mkdir(parents=True, exist_ok=True)
@@ -242,12 +244,13 @@ def main() -> None:
     parser.add_argument("--path", action="append", default=[], help="for PYTHONPATH, e.g. the original Dassl")
     parser.add_argument("--only", action="append", default=[], help="names of trainers")
     parser.add_argument("--table", choices=("engine", "plugin", "both"), default="both")
+    parser.add_argument("--as-published", action="store_true", help="in half precision: slow, for a few trainers")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs for every run")
     options = parser.parse_args()
     work = options.work.resolve()
     if work.exists():
         parser.error(f"{work} is there already: delete it, or name another --work")
-    setting = Setting(work, options.python, options.path, options.opts)
+    setting = Setting(work, options.python, options.path, options.opts, options.as_published)
     make_eurosat(work / "data")
     make_weights(work / "weights")
     make_cases(work / "cases", work / "recipe")
