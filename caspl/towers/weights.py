@@ -47,7 +47,8 @@ def first_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]
     """The first name whose tensors differ by more than rounding to half precision, among those that both have."""
     for key in sorted(found.keys() & expected.keys()):
         theirs, ours = found[key].detach().to("cpu", torch.float32), expected[key].detach().to("cpu", torch.float32)
-        if theirs.shape != ours.shape or (theirs - ours).norm() > HALF * ours.norm():
+        # Asked this way round, a tensor that is not finite differs too.
+        if theirs.shape != ours.shape or not (theirs - ours).norm() <= HALF * ours.norm():
             return key
     return None
 

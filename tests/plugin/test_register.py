@@ -24,6 +24,9 @@ def _as_before() -> Iterator[None]:
     logger, hook, disabled = logging.getLogger("caspl"), sys.excepthook, logging.root.manager.disable
     handlers, level, propagate = list(logger.handlers), logger.level, logger.propagate
     before = dict(TRAINER_REGISTRY._objects)
+    for name, trainer in before.items():  # what other tests have registered is not to be cascaded here
+        if not trainer.__module__.startswith("trainers."):
+            del TRAINER_REGISTRY._objects[name]
     yield
     logger.handlers[:], logger.propagate, sys.excepthook = handlers, propagate, hook
     logger.setLevel(level)
