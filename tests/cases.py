@@ -49,7 +49,10 @@ def rows_of_plugins(names: Sequence[str]) -> tuple[Case, ...]:
     import trainers  # noqa: F401  registers ours first
     from trainers.plugins import load_plugins
 
-    rows = [row for module in load_plugins(names) for row in getattr(module, "CASES", [])]
+    modules = load_plugins(names)
+    for module in modules:
+        assert getattr(module, "CASES", []), f"{module.__name__} has no CASES = [(trainer, what learns, settings)]"
+    rows = [row for module in modules for row in module.CASES]
     return tuple(Case(name, frozenset(trained), options) for name, trained, options in rows)
 
 

@@ -22,13 +22,13 @@ from caspl.precision import Precision, best_device
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
+from caspl.trainer.folder import claim, require_same_method
 from caspl.trainer.section import check_options, load_student
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
 from trainers.boosting import boosting_prompts
 from trainers.checkpoint import SegmentStore, load_segments
-from trainers.folder import claim, require_same_method
 from trainers.record import RunRecorder
 
 logger = logging.getLogger(__name__)

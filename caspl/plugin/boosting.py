@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
 from caspl.precision import Precision, best_device
+from caspl.trainer.folder import claim
 from caspl.trainer.phase1 import Phase1
 from caspl.trainer.section import check_options, load_student
 from dassl.engine import TrainerX
@@ -41,6 +42,10 @@ class CasPL(Phase1, TrainerX):
         self.optim = build_optimizer(segments, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model("CasPL", segments, self.optim, self.sched)
+
+    def before_train(self) -> None:
+        claim(self.cfg, "CASPL")  # Dassl goes on with whatever lies in the folder: never with another run's tokens
+        super().before_train()
 
     def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
         super().set_model_mode(mode, names)

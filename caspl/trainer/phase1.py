@@ -88,7 +88,7 @@ class Phase1(Base):
             if (there.recipe, there.classnames) != (here.recipe, here.classnames):
                 raise CasPLError(
                     f"{self.target} was made with other settings or classes; "
-                    "use another TRAINER.CASPL.BOOSTING_DIR, or delete it"
+                    "use another TRAINER.CASPL.BOOSTING_DIR and another --output-dir, or delete it"
                 )
         name, pixels = self.cfg.TRAINER.CASPL.TEACHER, self.cfg.INPUT
         texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)

@@ -22,8 +22,8 @@ def run(trainer: str, folder: Path, root: Path, clips: dict[str, str], *more: st
     # fmt: off
     command = [
         sys.executable, "-W", "error", "-m", "tests.plugin.tree", "--root", str(root), "--trainer", trainer,
-        "--output-dir", str(folder / trainer), *(["--eval-only"] if "--model-dir" in more else []), *more,
-        *settings(folder, clips),
+        "--output-dir", str(folder / trainer), *(["--eval-only", *more[:2]] if "--model-dir" in more else []),
+        *settings(folder, clips), *(more[2:] if "--model-dir" in more else more),
     ]
     # fmt: on
     environment = os.environ | {"OMP_NUM_THREADS": "1"}  # as the tests themselves: sums in the same order
@@ -76,6 +76,12 @@ def test_both_phases(eurosat: Path, clips: dict[str, str], tmp_path: Path) -> No
     refused = run("CasPL", tmp_path, eurosat, clips, "TRAINER.CASPL.TEMPERATURE", "2.0")
     assert "was made with other settings or classes" in refused.stderr
     assert path.is_file()
+    path.unlink()  # Dassl would go on in the old folder, and the old tokens would be written under a new name
+    for change in (("TRAINER.CASPL.TEMPERATURE", "2.0"), ("OPTIM.LR", "0.5")):
+        mixed = run("CasPL", tmp_path, eurosat, clips, *change)
+        assert mixed.returncode == 1
+        assert f"holds a run of other settings ({change[0]} " in mixed.stderr
+    assert not path.exists()
 
 
 @pytest.mark.filterwarnings("default")

@@ -15,10 +15,10 @@ import datasets  # noqa: F401  registers
 import train
 import trainers  # noqa: F401  registers
 from caspl.errors import CasPLError
+from caspl.trainer.folder import claim
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from trainers.config import build_cfg, leaves
-from trainers.folder import claim
 from trainers.record import plain
 
 REPO = Path(train.__file__).parent

@@ -14,12 +14,12 @@ from caspl.errors import CasPLError
 from caspl.precision import Precision
 from caspl.prompts import Segment, text_context
 from caspl.templates import SELECTED
+from caspl.trainer.folder import claim
 from tests.cases import CASES
 from tests.conftest import CLASSES, boosting_file
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES, tiny_clip
 from tests.trainers.building import batch, build
-from trainers.folder import claim
 
 CASE = {case.trainer: case for case in CASES}
 
