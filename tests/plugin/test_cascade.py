@@ -330,8 +330,6 @@ def test_the_published_name_of_the_ids_decides(clips: dict[str, str], tmp_path: 
     """Other texts of the same classes may lie beside those that are learned."""
 
     class Beside(standins.CoOp):
-        name = "zs_ids"
-
         def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
             model: Any = super().assemble(clip, names)
             model.zs_ids = tokenize([f"a {name}." for name in names])
