@@ -47,8 +47,8 @@ def run(args: argparse.Namespace) -> None:
     import datasets  # noqa: F401  the imports register data sets and trainers; they are late, for --help
     import trainers  # noqa: F401
     from trainers.config import build_cfg
-    from trainers.plugins import load_plugins
     from trainers.session import build
+    from trainers.user_modules import load_plugins
 
     trainer = build(build_cfg(args, load_plugins(args.plugin)), args)
     if args.eval_only:

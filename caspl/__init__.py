@@ -2,7 +2,7 @@
 
 The library behind the trainers: plain CLIP towers that can be opened at their blocks (``caspl.towers``),
 prompt segments and their cascade (``caspl.prompts``), the prompted model (``caspl.model``), frozen teachers
-(``caspl.teacher``) and losses (``caspl.losses``). Everything takes typed arguments; nothing here knows a
+(``caspl.teachers.clip``) and losses (``caspl.losses``). Everything takes typed arguments; nothing here knows a
 configuration system or a training engine.
 """
 

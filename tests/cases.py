@@ -47,7 +47,7 @@ CASES = (
 def rows_of_plugins(names: Sequence[str]) -> tuple[Case, ...]:
     """The rows of users' files: (name, tensors that learn, settings) each."""
     import trainers  # noqa: F401  registers ours first
-    from trainers.plugins import load_plugins
+    from trainers.user_modules import load_plugins
 
     modules = load_plugins(names)
     for module in modules:

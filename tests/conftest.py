@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from caspl.prompts import Header, Segment, normal_tokens, write_boosting
+from caspl.boosting import Header, write_boosting
+from caspl.prompts import Segment, normal_tokens
 from caspl.towers import CLIP, Sizes
 from caspl.zoo import weights_hash
 from tests.tiny_clip import SIZES, tiny_state_dict

@@ -15,7 +15,7 @@ import pytest
 import torch
 
 import train
-from caspl.prompts import read_boosting
+from caspl.boosting import read_boosting
 from dassl.utils.logger import close_logger
 from tests.conftest import boosting_file
 
@@ -350,6 +350,6 @@ def test_help(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_library_knows_no_engine() -> None:
-    code = "import sys, caspl, caspl.model, caspl.zoo, caspl.teacher, caspl.results; "
+    code = "import sys, caspl, caspl.model, caspl.zoo, caspl.teachers.clip, caspl.results; "
     code += "sys.exit(any(name.split('.')[0] in ('dassl', 'yacs', 'trainers') for name in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], cwd=REPO, check=False).returncode == 0

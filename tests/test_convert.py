@@ -19,11 +19,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from caspl.convert import main
+from caspl.boosting import read_boosting
+from caspl.convert.__main__ import main
+from caspl.convert.inert import read_inertly
 from caspl.errors import CasPLError
-from caspl.inert import read_inertly
-from caspl.prompts import read_boosting
-from caspl.templates import template_for
+from caspl.prompts.templates import template_for
 from caspl.towers import CLIP
 from caspl.zoo import load_clip, weights_hash
 from dassl.optim import build_lr_scheduler, build_optimizer

@@ -12,14 +12,15 @@ import torch
 from safetensors.torch import save_file
 
 import caspl
-from caspl.averaging import GaussianAverage
+from caspl.boosting import Header, read_boosting, write_boosting
+from caspl.boosting.file import KEY
+from caspl.boosting.find import boosting_path, find_boosting, student_slug
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
 from caspl.losses import distillation, feature_distance, logit_divergence
-from caspl.prompts import Header, normal_tokens, read_boosting, write_boosting
-from caspl.prompts.find import boosting_path, find_boosting, student_slug
-from caspl.prompts.state import KEY
-from caspl.teacher import Teacher
+from caspl.prompts import normal_tokens
+from caspl.step.averaging import GaussianAverage
+from caspl.teachers.clip import Teacher
 from caspl.towers import Sizes
 from caspl.zoo import computes_the_same
 from tests.tiny_clip import SIZES, tiny_clip
@@ -191,11 +192,15 @@ def test_teacher_scale() -> None:
 
 
 def test_only_dassls_side_of_the_library_knows_dassl() -> None:
-    """``caspl/trainer`` and ``caspl/plugin`` read configs and import the engine; nothing else does, or imports them."""
+    """``caspl/dassl`` reads configs and imports the engine; nothing else does, or imports it but its other name."""
     root = Path(caspl.__file__).parent
-    wrong = re.compile(r"^\s*(from|import) (dassl|yacs|trainers|datasets|caspl\.trainer|caspl\.plugin)\b", re.M)
-    files = [path for path in root.rglob("*.py") if path.relative_to(root).parts[0] not in ("trainer", "plugin")]
+    wrong = re.compile(r"^\s*(from|import) (dassl|yacs|trainers|datasets|caspl\.dassl|caspl\.plugin)\b", re.M)
+    files = [path for path in root.rglob("*.py") if path.relative_to(root).parts[0] != "dassl"]
     assert len(files) > 50
-    assert [str(path) for path in files if wrong.search(path.read_text())] == []
-    shared = (root / "trainer").glob("*.py")
-    assert [str(path) for path in shared if "caspl.plugin" in path.read_text().replace(":mod:`caspl.plugin`", "")] == []
+    assert [path.relative_to(root).as_posix() for path in files if wrong.search(path.read_text())] == [
+        "plugin/__init__.py"
+    ]
+    above = re.compile(r"^\s*(from|import) (caspl\.dassl\.plugin|caspl\.plugin)\b", re.M)
+    shared = list((root / "dassl").glob("*.py"))
+    assert len(shared) > 3
+    assert [path.name for path in shared if above.search(path.read_text())] == []

@@ -16,20 +16,20 @@ from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
+from caspl.dassl.run_folder import claim, require_same_method
+from caspl.dassl.section import check_options, load_student
 from caspl.errors import CasPLError, first_line
 from caspl.model import Output, PromptedCLIP
-from caspl.precision import Precision, best_device
 from caspl.prompts import Prompts
+from caspl.step.precision import Precision, best_device
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
-from caspl.trainer.folder import claim, require_same_method
-from caspl.trainer.section import check_options, load_student
 from dassl.engine import TrainerX
 from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.boosting import boosting_prompts
+from trainers.boosted import boosting_prompts
 from trainers.checkpoint import SegmentStore, load_segments
-from trainers.record import RunRecorder
+from trainers.recorder import RunRecorder
 
 logger = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from caspl.dassl.phase1 import Phase1
+from caspl.dassl.section import DEFAULTS
 from caspl.model import Output
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
-from caspl.trainer.phase1 import Phase1
-from caspl.trainer.section import DEFAULTS
 from trainers.base import PromptTrainer
 from trainers.registry import register
 

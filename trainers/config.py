@@ -14,13 +14,13 @@ from typing import Any
 import yaml
 from yacs.config import CfgNode
 
+from caspl.dassl.outcome import leaves
 from caspl.errors import CasPLError
-from caspl.trainer.recipe import leaves
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
-from trainers.plugins import extend_by_plugins
+from trainers.published_keys import KD, translate
 from trainers.registry import SECTIONS, extend_cfg
-from trainers.release import KD, translate
+from trainers.user_modules import extend_by_plugins
 
 logger = logging.getLogger(__name__)
 

@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caspl.averaging import GaussianAverage
 from caspl.errors import CasPLError
 from caspl.losses import feature_distance, logit_divergence
 from caspl.model import Output, class_logits
-from caspl.reference import Reference
-from caspl.templates import ENSEMBLE
+from caspl.prompts.templates import ENSEMBLE
+from caspl.step.averaging import GaussianAverage
+from caspl.teachers.reference import Reference
 from trainers.ivlp import IVLP
 from trainers.registry import register
 

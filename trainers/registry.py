@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yacs.config import CfgNode
 
-from caspl.trainer.section import BOOSTED_PREFIX
+from caspl.dassl.section import BOOSTED_PREFIX
 from dassl.engine import TRAINER_REGISTRY
 
 if TYPE_CHECKING:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from caspl.prompts import Prompts, vision_tokens
-from caspl.templates import DEFAULT_TEMPLATE
+from caspl.prompts.templates import DEFAULT_TEMPLATE
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
 from trainers.registry import register

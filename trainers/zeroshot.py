@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from caspl.dassl.section import dataset_template
 from caspl.prompts import Prompts
-from caspl.templates import SELECTED
+from caspl.prompts.templates import SELECTED
 from caspl.towers import CLIP
-from caspl.trainer.section import dataset_template
 from trainers.base import PromptTrainer
 from trainers.registry import register
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from caspl.templates import ENSEMBLE
+from caspl.prompts.templates import ENSEMBLE
 from caspl.tiny import colours, shapes
 from caspl.tiny.world import Scenes
 

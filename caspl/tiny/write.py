@@ -9,7 +9,7 @@ import numpy as np
 
 from caspl.tiny import shapes, world
 from caspl.tiny.domain import CLASSNAMES, SPLITS, render
-from caspl.tiny.folder import Pictures, write_once
+from caspl.tiny.picture_folder import Pictures, write_once
 
 VERSION = 1
 """Of the drawing; raised whenever the pictures of a seed change."""

@@ -5,11 +5,11 @@ python train.py --plugin docs/examples/kgcoop.py --trainer CasPL_KgCoOp --config
 
 from torch import Tensor
 
+from caspl.dassl.section import dataset_template
 from caspl.model import Output
 from caspl.prompts import Prompts, coop_context
-from caspl.reference import Reference
+from caspl.teachers.reference import Reference
 from caspl.towers import CLIP
-from caspl.trainer.section import dataset_template
 from trainers.base import PromptTrainer
 from trainers.registry import register
 

@@ -18,8 +18,8 @@ from PIL import Image
 
 import datasets  # noqa: F401  registers
 import train
+from caspl.boosting import read_boosting
 from caspl.errors import CasPLError
-from caspl.prompts import read_boosting
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from dassl.utils import read_image

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from caspl.boosting import read_boosting
 from caspl.errors import CasPLError
-from caspl.prompts import read_boosting
 from caspl.tiny import CLASSNAMES, shapes, write_world
 from caspl.tiny.recipe import RECIPES
 from dassl.data.datasets import DATASET_REGISTRY

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from yacs.config import CfgNode
 
-from caspl.prompts import Header, write_boosting
+from caspl.boosting import Header, write_boosting
 from caspl.towers import CLIP
 from caspl.zoo import SHIPPED, weights_hash
 from tests.parity import recipe

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from caspl.plugin.cascade import Hints, cascaded
+from caspl.dassl.plugin.cascade import Hints, cascaded
 from tests.no_data import without_data
 from tests.parity.published import learnable, target
 from tests.plugin.clip import Style

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caspl.averaging import GaussianAverage
-from caspl.templates import DEFAULT_TEMPLATE, ENSEMBLE, fill
+from caspl.prompts.templates import DEFAULT_TEMPLATE, ENSEMBLE, fill
+from caspl.step.averaging import GaussianAverage
 from caspl.towers import tokenize
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from caspl.templates import SELECTED
+from caspl.prompts.templates import SELECTED
 from tests.conftest import CLASSES, boosting_file
 from tests.parity.published import (
     LOGITS_AFTER,

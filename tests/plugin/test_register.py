@@ -10,9 +10,9 @@ import pytest
 from yacs.config import CfgNode
 
 import caspl.plugin
+from caspl.dassl.plugin.speech import speak
+from caspl.dassl.section import DEFAULTS
 from caspl.errors import CasPLError
-from caspl.plugin.speech import speak
-from caspl.trainer.section import DEFAULTS
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from tests.plugin import standins
@@ -31,7 +31,7 @@ def _as_before() -> Iterator[None]:
     logger.handlers[:], logger.propagate, sys.excepthook = handlers, propagate, hook
     logger.setLevel(level)
     logging.disable(disabled)
-    caspl.plugin.speech._installed.clear()
+    caspl.dassl.plugin.speech._installed.clear()
     TRAINER_REGISTRY._objects.clear()
     TRAINER_REGISTRY._objects.update(before)
 
@@ -64,7 +64,7 @@ def test_trainers_that_come_too_late_are_told(capsys: pytest.CaptureFixture[str]
     TRAINER_REGISTRY._objects.clear()
     caspl.plugin.extend_cfg(get_cfg_default())
     assert TRAINER_REGISTRY.registered_names() == ["CasPL"]
-    assert TRAINER_REGISTRY.get("CasPL").__module__ == "caspl.plugin.boosting"
+    assert TRAINER_REGISTRY.get("CasPL").__module__ == "caspl.dassl.plugin.phase1_trainer"
     assert "there are no trainers to cascade: import yours before" in capsys.readouterr().out
 
 
@@ -95,5 +95,5 @@ def test_messages_are_seen_although_all_logging_is_off(capsys: pytest.CaptureFix
     """The original Dassl turns it off when it is imported."""
     logging.disable(logging.WARNING)
     speak()
-    logging.getLogger("caspl.plugin.texts").warning("something to know")
+    logging.getLogger("caspl.dassl.plugin.texts").warning("something to know")
     assert capsys.readouterr().out == "something to know\n"

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import train
-from caspl.prompts import read_boosting
+from caspl.boosting import read_boosting
 from dassl.utils.logger import close_logger
 from tests.tiny_clip import SIZES
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from caspl.templates import ENSEMBLE
+from caspl.prompts.templates import ENSEMBLE
 from caspl.tiny import CLASSNAMES, TEMPLATE, captions, colours, pool, shapes, store, vocabulary, weights_file, world
 from caspl.tiny.objective import contrastive, fitting
 from caspl.towers import tokenize

@@ -14,12 +14,12 @@ from yacs.config import CfgNode
 import datasets  # noqa: F401  registers
 import train
 import trainers  # noqa: F401  registers
+from caspl.dassl.run_folder import claim
 from caspl.errors import CasPLError
-from caspl.trainer.folder import claim
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
 from trainers.config import build_cfg, leaves
-from trainers.record import plain
+from trainers.recorder import plain
 
 REPO = Path(train.__file__).parent
 CONFIGS = REPO / "configs/trainers"

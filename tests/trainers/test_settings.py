@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor
 
+from caspl.dassl.run_folder import claim
 from caspl.errors import CasPLError
-from caspl.precision import Precision
 from caspl.prompts import Segment, text_context
-from caspl.templates import SELECTED
-from caspl.trainer.folder import claim
+from caspl.prompts.templates import SELECTED
+from caspl.step.precision import Precision
 from tests.cases import CASES
 from tests.conftest import CLASSES, boosting_file
 from tests.stubs import make_cfg, make_trainer

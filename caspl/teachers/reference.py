@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from caspl.model import PromptedCLIP
-from caspl.templates import fill
+from caspl.prompts.templates import fill
 from caspl.towers import tokenize
 
 

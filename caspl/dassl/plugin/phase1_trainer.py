@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from caspl.dassl.phase1 import Phase1
+from caspl.dassl.run_folder import claim
+from caspl.dassl.section import check_options, load_student
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
-from caspl.precision import Precision, best_device
-from caspl.trainer.folder import claim
-from caspl.trainer.phase1 import Phase1
-from caspl.trainer.section import check_options, load_student
+from caspl.step.precision import Precision, best_device
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
 

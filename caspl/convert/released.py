@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caspl.convert.inert import read_inertly
 from caspl.errors import CasPLError
-from caspl.inert import read_inertly
 from caspl.towers import CLIP
 from caspl.towers.weights import first_difference
 

@@ -6,10 +6,10 @@ import logging
 
 from yacs.config import CfgNode
 
-from caspl.plugin.boosting import CasPL
-from caspl.plugin.cascade import Hints, cascaded
-from caspl.plugin.speech import speak
-from caspl.trainer.section import BOOSTED_PREFIX, DEFAULTS
+from caspl.dassl.plugin.cascade import Hints, cascaded
+from caspl.dassl.plugin.phase1_trainer import CasPL
+from caspl.dassl.plugin.speech import speak
+from caspl.dassl.section import BOOSTED_PREFIX, DEFAULTS
 from dassl.engine import TRAINER_REGISTRY
 
 logger = logging.getLogger(__name__)

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
 from caspl.prompts import Prompts, Segment
-from caspl.templates import DEFAULT_TEMPLATE, SELECTED
+from caspl.prompts.templates import DEFAULT_TEMPLATE, SELECTED
 from caspl.towers import CLIP
 
 ALONE = ("{}.",)  # the class name without words, as in phase 1

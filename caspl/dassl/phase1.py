@@ -14,16 +14,17 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from caspl.boosting import Header, read_boosting, write_boosting
+from caspl.dassl.outcome import recipe
+from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
 from caspl.errors import CasPLError
 from caspl.losses import distillation
 from caspl.model import Output, PromptedCLIP
-from caspl.precision import Precision
-from caspl.prompts import AnySegment, Header, Prompts, Segment, both_towers, read_boosting, write_boosting
-from caspl.teacher import Teacher
-from caspl.templates import fill
+from caspl.prompts import AnySegment, Prompts, Segment, both_towers
+from caspl.prompts.templates import fill
+from caspl.step.precision import Precision
+from caspl.teachers.clip import Teacher
 from caspl.towers import CLIP
-from caspl.trainer.recipe import recipe
-from caspl.trainer.section import asked_sizes, boosting_target, teacher_template
 from caspl.zoo import load_clip, normalisation
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset

@@ -7,9 +7,9 @@ from pathlib import Path
 import yaml
 from yacs.config import CfgNode
 
+from caspl.dassl.outcome import settings
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
-from caspl.trainer.recipe import settings
 
 
 def claim(cfg: CfgNode, section: str) -> None:

@@ -7,12 +7,12 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from caspl.boosting import Header, write_boosting
+from caspl.boosting.find import boosting_path
+from caspl.convert.released import Released, read_released
 from caspl.errors import CasPLError
-from caspl.prompts import Header, write_boosting
-from caspl.prompts.find import boosting_path
-from caspl.released import Released, read_released
+from caspl.prompts.templates import template_for
 from caspl.results.paper_figures import dataset_key, dataset_order
-from caspl.templates import template_for
 from caspl.zoo import load_clip, weights_hash
 
 

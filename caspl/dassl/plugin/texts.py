@@ -10,15 +10,15 @@ from typing import Any
 from torch import nn
 from yacs.config import CfgNode
 
+from caspl.dassl.plugin.foreign import ForeignTower
+from caspl.dassl.plugin.insertion import Insertion, insert
+from caspl.dassl.plugin.kept import Kept, boosted_text, kept_features, words_of
+from caspl.dassl.plugin.names import USUAL_NAME, find_ids, find_start, require_room
+from caspl.dassl.plugin.stored import BoostingTokens
+from caspl.dassl.section import dataset_template, load_student
 from caspl.errors import CasPLError
-from caspl.plugin.foreign import ForeignTower
-from caspl.plugin.insertion import Insertion, insert
-from caspl.plugin.kept import Kept, boosted_text, kept_features, words_of
-from caspl.plugin.names import USUAL_NAME, find_ids, find_start, require_room
-from caspl.plugin.stored import BoostingTokens
 from caspl.prompts import Segment
 from caspl.towers import CLIP
-from caspl.trainer.section import dataset_template, load_student
 
 logger = logging.getLogger(__name__)
 

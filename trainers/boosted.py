@@ -9,10 +9,10 @@ from pathlib import Path
 from torch import Tensor
 from yacs.config import CfgNode
 
+from caspl.dassl.section import boosting_file
 from caspl.errors import CasPLError
 from caspl.prompts import Prompts, Segment
 from caspl.towers import CLIP
-from caspl.trainer.section import boosting_file
 from trainers.checkpoint import ABOUT, read_state, require_student
 
 logger = logging.getLogger(__name__)

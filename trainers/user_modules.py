@@ -25,7 +25,7 @@ def load_plugins(names: Sequence[str]) -> list[ModuleType]:
     """
     if not names:
         return []
-    from caspl.plugin import register_cascades  # late: few runs need the hooks
+    from caspl.dassl.plugin import register_cascades  # late: few runs need the hooks
 
     modules = [_load(name) for name in names]
     register_cascades()  # those of trainers.registry have theirs

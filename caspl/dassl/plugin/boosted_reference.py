@@ -10,11 +10,12 @@ from collections.abc import Sequence
 
 from torch import nn
 
+from caspl.boosting import BoostingFile
+from caspl.dassl.plugin.foreign import ForeignTower, find_towers
+from caspl.dassl.plugin.insertion import insert
+from caspl.dassl.plugin.kept import boosted_text, kept_features
 from caspl.errors import CasPLError
-from caspl.plugin.foreign import ForeignTower, find_towers
-from caspl.plugin.insertion import insert
-from caspl.plugin.kept import boosted_text, kept_features
-from caspl.prompts import BoostingFile, Segment
+from caspl.prompts import Segment
 from caspl.towers import CLIP
 
 

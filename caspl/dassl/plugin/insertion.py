@@ -20,8 +20,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from caspl.dassl.plugin.foreign import ForeignTower
 from caspl.errors import CasPLError
-from caspl.plugin.foreign import ForeignTower
 from caspl.prompts import Segment
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
+from caspl.boosting import BoostingFile, read_boosting
+from caspl.boosting.find import boosting_path, find_boosting
 from caspl.errors import CasPLError
 from caspl.losses.distillation import REDUCTIONS
-from caspl.prompts import BoostingFile, read_boosting
-from caspl.prompts.find import boosting_path, find_boosting
-from caspl.templates import checked, template_for
+from caspl.prompts.templates import checked, template_for
 from caspl.towers import CLIP
 from caspl.zoo import load_clip, weights_hash
 

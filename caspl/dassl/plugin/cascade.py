@@ -13,16 +13,16 @@ from typing import Any
 from torch import nn
 from yacs.config import CfgNode
 
+from caspl.dassl.plugin.boosted_reference import boost_reference
+from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, find_towers, unwrapped
+from caspl.dassl.plugin.insertion import Insertion, insert
+from caspl.dassl.plugin.stored import store
+from caspl.dassl.plugin.texts import boost_text
+from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, load_student
 from caspl.errors import CasPLError, first_line
-from caspl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, find_towers, unwrapped
-from caspl.plugin.insertion import Insertion, insert
-from caspl.plugin.reference import boost_reference
-from caspl.plugin.stored import store
-from caspl.plugin.texts import boost_text
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 from caspl.towers.weights import first_difference
-from caspl.trainer.section import BOOSTED_PREFIX, boosting_file, check_options, load_student
 
 logger = logging.getLogger(__name__)
 

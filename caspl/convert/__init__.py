@@ -1,0 +1,1 @@
+"""``python -m caspl.convert``: the CasPL authors' checkpoints, read without running anything in them."""

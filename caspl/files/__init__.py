@@ -1,0 +1,5 @@
+"""What is written: files that are there whole or not at all, and claims on what is about to be written."""
+
+from caspl.files.atomic import write_atomically, write_json
+
+__all__ = ["write_atomically", "write_json"]

@@ -1,0 +1,1 @@
+"""A training step: precision, batch, the step itself, and what is kept of it over the epochs."""
