@@ -43,19 +43,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Build the trainer and do what the flags ask for."""
+    """Do what the flags ask for."""
     import datasets  # noqa: F401  the imports register data sets and trainers; they are late, for --help
-    import trainers  # noqa: F401
+    from trainers import session
     from trainers.config import build_cfg
-    from trainers.session import build
     from trainers.user_modules import load_plugins
 
-    trainer = build(build_cfg(args, load_plugins(args.plugin)), args)
-    if args.eval_only:
-        trainer.load_model(args.model_dir, epoch=args.load_epoch)
-        trainer.test()
-    elif not args.no_train:
-        trainer.train()
+    session.run(build_cfg(args, load_plugins(args.plugin)), args)
 
 
 def _refuse(sentence: str) -> int:

@@ -50,7 +50,7 @@ def main() -> None:
         x = torch.cat([embedded[:, :1], context.expand(len(names), -1, -1), embedded[:, 1 + args.tokens :]], dim=1)
         longest = torch.cat([end, pad])  # keeps the tower from cutting at the longest end token
         x = torch.cat([x, x[:1]])
-        return clip.text(x[:1, :0], x, longest)[:-1]
+        return clip.text.classes(x, longest, [], 0)[0, :-1]
 
     def plain() -> torch.Tensor:
         """One pass, or as in CoCoOp's published code one for every image."""

@@ -4,6 +4,11 @@ Raised with a sentence that names the thing that is wrong and the way out. Comma
 without a traceback and exit with code 2; every other exception is a defect of ours and keeps its traceback.
 """
 
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class CasPLError(Exception):
     """Wrong input: a missing file, a foreign checkpoint, a student that does not fit, ..."""
@@ -12,3 +17,12 @@ class CasPLError(Exception):
 def first_line(error: BaseException) -> str:
     """The first line of an exception's text, for use in a sentence; its type's name where it has no text."""
     return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+@contextmanager
+def advising(advice: str) -> Iterator[None]:
+    """Let a sentence from inside end with advice that only the caller can give, such as which switch to turn."""
+    try:
+        yield
+    except CasPLError as error:
+        raise CasPLError(f"{error}; {advice}") from error

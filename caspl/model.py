@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caspl.prompts.ensemble import TextEnsemble
+from caspl.classifier import Classifier, class_logits
+from caspl.prompts.prompts import Prompts
 from caspl.prompts.segment import AnySegment
-from caspl.prompts.text import TextCascade
+from caspl.prompts.sets import AnyTexts
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import CLIP
 
-MOST_TEXTS = 4096  # that depend on the image, in the text tower at a time
+TextFeatures = dict[str, Tensor]
+"""Name of a set of texts -> its normalised features (classes, embed_dim), or (batch, classes, embed_dim)."""
 
 
 class Output(NamedTuple):
@@ -25,48 +28,56 @@ class Output(NamedTuple):
         logits: (batch, classes), exp(logit_scale) times the cosine.
         image: (batch, embed_dim), normalised.
         text: (classes, embed_dim), or (batch, classes, embed_dim) if image-conditioned; normalised.
+        others: likewise of further sets of texts, by name.
     """
 
     logits: Tensor
     image: Tensor
     text: Tensor
+    others: TextFeatures
 
 
 class PromptedCLIP(nn.Module):
     """A frozen CLIP and the segments that steer it. Without segments it is zero-shot CLIP.
 
-    In evaluation mode and without gradients, or where nothing in the text learns, text features are computed once and
-    kept until the next call of :meth:`train`, :meth:`set_classes` or :meth:`forget_text`.
-
     Args:
         clip: its parameters are frozen here.
         text, vision: the cascades.
         classnames: classes of the logits.
+        description: of the prompts; what checkpoints say of how the model is built.
+        recomputed: see :meth:`caspl.towers.text.TextTower.classes`.
     """
 
     def __init__(
-        self, clip: CLIP, text: TextCascade | TextEnsemble, vision: VisionCascade, classnames: Sequence[str]
+        self,
+        clip: CLIP,
+        text: AnyTexts,
+        vision: VisionCascade,
+        classnames: Sequence[str],
+        description: Mapping[str, Any] | None = None,
+        recomputed: int = 0,
     ) -> None:
         super().__init__()
         self.clip = clip.freeze()
         self.text = text
         self.vision = vision
-        self._kept_text: Tensor | None = None
+        self.description = dict(description or {})
+        self.recomputed = recomputed
         self.set_classes(classnames)
+
+    @classmethod
+    def of(cls, clip: CLIP, prompts: Prompts, classnames: Sequence[str]) -> PromptedCLIP:
+        """The model of some prompts, boosting ones among them, on the CLIP's device."""
+        made = cls(clip, *prompts.cascade(), classnames, prompts.describe())
+        return made.to(clip.logit_scale.device)
 
     def set_classes(self, classnames: Sequence[str]) -> None:
         """Give the logits other classes; the segments stay."""
         self.text.set_classes(classnames, self.clip.text)
-        self.forget_text()
-
-    def forget_text(self) -> None:
-        """Compute text features anew at the next call: the tokens have changed."""
-        self._kept_text = None
 
     def train(self, mode: bool = True) -> PromptedCLIP:
         super().train(mode)
         self.clip.eval()  # frozen, whatever the mode of the prompts
-        self.forget_text()
         return self
 
     @property
@@ -74,32 +85,57 @@ class PromptedCLIP(nn.Module):
         """exp(logit_scale)."""
         return self.clip.logit_scale.float().exp()
 
+    @property
+    def text_learns(self) -> bool:
+        """Whether class features change in training; where they do not, they are computed once before it."""
+        return any(value.requires_grad for value in self.text.parameters())
+
     def encode_image(self, images: Tensor) -> Tensor:
         """(batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
-        return F.normalize(self.clip.visual(images, self.vision.refresh).float(), dim=-1)
+        return self.vision(self.clip.visual, images)
 
     def encode_text(self, condition: Tensor | None = None) -> Tensor:
-        """Normalised text features of the classes, float32; see :class:`Output`."""
-        learns = any(value.requires_grad for value in self.text.parameters())
-        keep = not self.text.conditional and not (learns and (self.training or torch.is_grad_enabled()))
-        if keep and self._kept_text is not None:
-            return self._kept_text
-        features = F.normalize(self._text_features(condition).float(), dim=-1)
-        self._kept_text = features if keep else None
-        return features
+        """Normalised features ([batch,] classes, embed_dim) of the texts that classify, float32.
 
-    def forward(self, images: Tensor) -> Output:
+        Args:
+            condition: normalised image features (batch, embed_dim), for image-conditioned tokens alone.
+        """
+        return next(iter(self.encode_texts(condition).values()))
+
+    def encode_texts(self, condition: Tensor | None = None) -> TextFeatures:
+        """Likewise of every set of texts; those that classify come first."""
+        features = F.normalize(self.text(self.clip.text, condition, self.recomputed).float(), dim=-1)
+        names = self.text.names
+        if len(names) == 1:
+            return {names[0]: features}
+        return dict(zip(names, features.unbind(-3), strict=True))
+
+    def forward(self, images: Tensor, text: TextFeatures | None = None) -> Output:
+        """Classify.
+
+        Args:
+            images: (batch, 3, resolution, resolution), normalised.
+            text: class features that were computed before; None computes them.
+        """
         image = self.encode_image(images)
-        text = self.encode_text(image if self.text.conditional else None)
-        return Output(class_logits(self.scale, image, text), image, text)
+        if text is None:
+            text = self.encode_texts(image if self.text.conditional else None)
+        first, *names = text
+        others = {name: text[name] for name in names}
+        return Output(class_logits(self.scale, image, text[first]), image, text[first], others)
 
-    def _text_features(self, condition: Tensor | None) -> Tensor:
-        """Features of the classes; image by image where they depend on it, a bounded number of texts at a time."""
-        if condition is None:
-            return self.text(self.clip.text)
-        classes = len(self.text.classnames)
-        parts = [self.text(self.clip.text, some) for some in condition.split(max(1, MOST_TEXTS // classes))]
-        return torch.cat([part.view(-1, classes, part.shape[-1]) for part in parts])
+    @torch.no_grad()
+    def fixed(self) -> Classifier:
+        """The classifier that this model is now, for tests, prediction and export; later training does not change it.
+
+        Class features become a matrix. Where they depend on the image, the text tower stays in it.
+        """
+        vision, names = self.vision.fixed(), self.text.classnames
+        if self.text.conditional:
+            made = Classifier(self.clip, vision, names, texts=copy.deepcopy(self.text))
+        else:
+            made = Classifier(self.clip, vision, names, features=self.encode_text())
+        return made.requires_grad_(False).eval()
 
     def segments(self) -> dict[str, AnySegment]:
         """``tower.name`` -> segment, for both towers."""
@@ -108,11 +144,3 @@ class PromptedCLIP(nn.Module):
             for name, segment in cascade.segments.items():
                 found[f"{tower}.{name}"] = segment
         return found  # type: ignore[return-value]
-
-
-def class_logits(scale: Tensor, image: Tensor, text: Tensor) -> Tensor:
-    """Scaled cosines of normalised features in float32: (batch, classes)."""
-    with torch.autocast(image.device.type, enabled=False):
-        if text.dim() == 3:
-            return torch.einsum("bd,bcd->bc", scale * image, text)
-        return scale * image @ text.t()

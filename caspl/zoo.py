@@ -21,9 +21,6 @@ SHIPPED: dict[str, Callable[[], dict[str, Tensor]]] = {
 }
 """Names of weights that come with the library -> their reader."""
 
-OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
-OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)
-
 OPENAI_NAMES = {
     "ViT-B/32": "ViT-B-32",
     "ViT-B/16": "ViT-B-16",
@@ -78,6 +75,23 @@ def weights_hash(clip: CLIP) -> str:
     return digest.hexdigest()[:16]
 
 
+def require_student(what: str, made_for: tuple[str, str], here: tuple[str, str]) -> None:
+    """Refuse tokens that were made for another student.
+
+    Args:
+        what: whose student is asked for, e.g. ``the boosting file X``.
+        made_for, here: name and weights hash of its student, and of the one at hand.
+
+    Raises:
+        CasPLError: naming both.
+    """
+    if made_for[1] != here[1]:
+        raise CasPLError(
+            f"{what} were made for the student {made_for[0]} (weights {made_for[1]}), but this is {here[0]} "
+            f"(weights {here[1]})"
+        )
+
+
 def _local_file(stem: str, weights_dir: str | Path | None) -> Path | None:
     folder = Path(weights_dir or os.environ.get("CASPL_WEIGHTS") or Path.home() / ".cache" / "clip")
     found = (folder / (stem + suffix) for suffix in (".pt", ".safetensors", ".pth"))
@@ -90,7 +104,8 @@ def _from_open_clip(architecture: str, tag: str, name: str) -> tuple[dict[str, T
     if tag not in open_clip.list_pretrained_tags_by_model(architecture):
         raise CasPLError(f"open_clip has no weights {architecture}:{tag} (see open_clip.list_pretrained())")
     try:
-        with torch.random.fork_rng():  # open_clip draws weights before it loads them; a run's seed must not notice
+        # open_clip draws weights on the CPU before it loads them; a run's seed must not notice.
+        with torch.random.fork_rng(devices=[]):
             model = open_clip.create_model(architecture, pretrained=tag, device="cpu", precision="fp32").eval()
     except Exception as error:  # network, disk and hub errors of several libraries
         raise CasPLError(
@@ -119,13 +134,3 @@ def computes_the_same(model: Any, state: dict[str, Tensor], activation: str) -> 
             (ours.encode_text(ids), model.encode_text(ids)),
         )
         return all(bool((a - b).abs().max() < 1e-3 * b.abs().max()) for a, b in pairs)
-
-
-def normalisation(name: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation of the pixels that a CLIP was trained on; OpenAI's where nothing else is known."""
-    if ":" in name and not Path(name).suffix:
-        import open_clip
-
-        found = open_clip.get_pretrained_cfg(*name.split(":", 1)) or {}
-        return tuple(found.get("mean") or OPENAI_MEAN), tuple(found.get("std") or OPENAI_STD)
-    return OPENAI_MEAN, OPENAI_STD

@@ -8,9 +8,10 @@ from typing import Any
 from yacs.config import CfgNode
 
 import trainers  # noqa: F401  registers
-from caspl.zoo import OPENAI_MEAN, OPENAI_STD
+from caspl.pixels import OPENAI_MEAN, OPENAI_STD
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
+from tests.device import DEVICE
 from tests.no_data import without_data
 from trainers.registry import extend_cfg
 
@@ -24,7 +25,7 @@ def make_cfg(trainer: str, student: str, resolution: int, **settings: Any) -> Cf
     cfg.INPUT.SIZE = (resolution, resolution)
     cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(OPENAI_MEAN), list(OPENAI_STD)
     cfg.SEED = 1
-    cfg.USE_CUDA = False
+    cfg.USE_CUDA = DEVICE.type != "cpu"
     cfg.OPTIM.NAME = "sgd"
     cfg.OPTIM.LR_SCHEDULER = "cosine"
     cfg.OPTIM.WARMUP_EPOCH = 1

@@ -7,34 +7,36 @@ cross-entropy is not all, its losses. What trains follows from the segments; wha
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from caspl.dassl.run_folder import claim, require_same_method
-from caspl.dassl.section import check_options, load_student
-from caspl.errors import CasPLError, first_line
+from caspl.checkpoint import SegmentStore, find_checkpoint, read_checkpoint
+from caspl.dassl.outcome import Sections
+from caspl.dassl.run_folder import keep_settings, require_same_method
+from caspl.dassl.section import check_options
+from caspl.dassl.stepping import Stepping
+from caspl.dassl.student import given_pixels, load_student
+from caspl.errors import CasPLError, advising, first_line
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts
-from caspl.step.precision import Precision, best_device
+from caspl.runtime import Runtime
+from caspl.step import Batch, Precision, Terms
+from caspl.step.precision import check_mode
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
-from dassl.metrics import compute_accuracy
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.boosted import boosting_prompts
-from trainers.checkpoint import SegmentStore, load_segments
+from trainers.blame import is_users_own, settings_refused
 from trainers.recorder import RunRecorder
 
 logger = logging.getLogger(__name__)
 
 
-class PromptTrainer(TrainerX):
+class PromptTrainer(Stepping, TrainerX):
     """Few-shot training of prompt segments in a frozen CLIP.
 
     Class attributes:
@@ -43,9 +45,8 @@ class PromptTrainer(TrainerX):
         saved_as: folder of the method's checkpoints, as published.
         cascades: whether ``CasPL_<name>`` makes sense.
         learns: whether it has tokens of its own to learn; zero-shot has none.
-        labelled: whether the losses use labels.
         training_only: keys of the section that mean nothing for a trained run; PREC always is one.
-        boosted: set by the registration on ``CasPL_<name>``.
+        boosted: whether it is a cascade; set by the wrapper of ``CasPL_<name>``.
     """
 
     section: ClassVar[str]
@@ -53,7 +54,6 @@ class PromptTrainer(TrainerX):
     saved_as: ClassVar[str] = "prompt_learner"
     cascades: ClassVar[bool] = True
     learns: ClassVar[bool] = True
-    labelled: ClassVar[bool] = True
     training_only: ClassVar[tuple[str, ...]] = ()
     boosted: ClassVar[bool] = False
     rolling_resume = True  # a killed run goes on from its last epoch, bit for bit
@@ -64,15 +64,19 @@ class PromptTrainer(TrainerX):
         """The method's segments and words."""
         raise NotImplementedError
 
-    def prepare(self) -> None:
-        """What training needs beside the prompted model: references, teachers. Called once, before training."""
-
-    def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, output: Output, batch: Batch) -> Terms:
         """Named scalar terms; their sum is minimised."""
-        return {"ce": F.cross_entropy(output.logits, labels)}
+        return {"ce": F.cross_entropy(output.logits, batch.labels)}
 
-    def finish_epoch(self) -> None:
-        """Called in an epoch's last batch, after its step and before anything is saved or tested."""
+    # What a wrapper states -----------------------------------------------------------------------------------
+
+    def boosting(self, clip: CLIP) -> Prompts | None:
+        """Segments that the method's own are put in front of; see :meth:`caspl.prompts.Prompts.behind`."""
+        return None
+
+    def sections(self) -> Sections:
+        """Sections under ``TRAINER`` that decide the outcome, see :mod:`caspl.dassl.outcome`."""
+        return {self.section: None}
 
     # What all methods share ----------------------------------------------------------------------------------
 
@@ -83,79 +87,62 @@ class PromptTrainer(TrainerX):
 
     def check_cfg(self, cfg: CfgNode) -> None:
         check_options(cfg)
-        self.precision = Precision(cfg.TRAINER[self.section].PREC, best_device(cfg.USE_CUDA))
+        with advising(f"look at TRAINER.{self.section}.PREC"):
+            check_mode(cfg.TRAINER[self.section].PREC)
+
+    def choose_device(self, cfg: CfgNode) -> torch.device:
+        self.runtime = Runtime.choose(cfg.USE_CUDA)
+        return self.runtime.device
+
+    def build_data_loader(self) -> None:
+        with settings_refused():
+            super().build_data_loader()
 
     def build_model(self) -> None:
-        cfg = self.cfg
-        self.device = self.precision.device  # MPS too, which the engine does not look for
+        cfg, classnames = self.cfg, self.dm.dataset.classnames
+        self.precision = Precision(self.options.PREC, self.device)
         student = cfg.MODEL.BACKBONE.NAME
         clip, self.student_hash = load_student(cfg)
-        classnames = self.dm.dataset.classnames
         unknown = [name for name in classnames if not clip.text.knows(encode(name))]
         if len(unknown) > 1:
             logger.warning("%s knows no word of %s: these classes look alike to it", student, ", ".join(unknown[:3]))
-        boosting = boosting_prompts(cfg, clip, self.student_hash, classnames) if self.boosted else None
-        prompts = self.prompts(clip)
-        if self.learns and not prompts.trainable:
-            raise CasPLError(f"there are no tokens to learn: look at the lengths and depths in TRAINER.{self.section}")
-        text, vision = prompts.cascade(boosting)
-        self.model = PromptedCLIP(self.precision.place(clip), text, vision, classnames)
-        self.model.to(self.device)
-        self.segments = SegmentStore(self.model, student, self.student_hash)
-        self.scaler = self.precision.scaler()
-        self.recorder = RunRecorder(cfg)
+        boosting = self.boosting(clip)
+        with advising(f"look at TRAINER.{self.section} ({', '.join(self.options)})"):
+            prompts = self.prompts(clip)
+            if self.learns and not prompts.trainable:
+                raise CasPLError("there are no tokens to learn")
+            self.model = PromptedCLIP.of(self.precision.place(clip), prompts.behind(boosting), classnames)
+        pixels, trained_on = given_pixels(cfg).as_dict(), self.trained_on()
+        self.segments = SegmentStore(self.model, student, self.student_hash, pixels, trained_on)
+        self.recorder = RunRecorder(cfg, self.runtime, trained_on)
         learned = list(self.segments.learned().values())
-        self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
-        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
+        with settings_refused():
+            self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
+            self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
 
+    def trained_on(self) -> dict[str, Any]:
+        """What checkpoints and records say of where the tokens come from."""
+        data = self.cfg.DATASET
+        found = {"dataset": data.NAME, "classes": data.SUBSAMPLE_CLASSES, "shots": data.NUM_SHOTS}
+        return found | {"seed": self.cfg.SEED, "split": getattr(self.dm.dataset, "split_digest", "")}
+
     def before_train(self) -> None:
-        claim(self.cfg, self.section)
-        self.prepare()
+        keep_settings(self.cfg, self.sections())
+        self.start()
+        super().before_train()
+
+    def resume(self) -> None:
         try:
-            super().before_train()
+            super().resume()
         except CasPLError:
             raise
         except Exception as error:  # every reader has its own exceptions for a broken file
+            if is_users_own(error):
+                raise
             raise CasPLError(
                 f"the run in {self.output_dir} cannot be continued ({first_line(error)}); use another --output-dir"
             ) from error
-
-    def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        images, labels = self.parse_batch_train(batch)
-        with self.precision.compute():
-            output = self.model(images)
-            terms = self.losses(output, images, labels)
-        loss = torch.stack([term.float() for term in terms.values()]).sum()
-        if not torch.isfinite(loss):
-            raise CasPLError(
-                f"the loss is {loss.item()} in epoch {self.epoch + 1}, batch {self.batch_idx + 1}; "
-                "lower OPTIM.LR, or use PREC fp32"
-            )
-        self.optim.zero_grad()
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optim)
-        self.scaler.update()
-        summary = {"loss": loss.item()}
-        if self.labelled:
-            summary["acc"] = compute_accuracy(output.logits, labels)[0].item()
-        if len(terms) > 1:
-            summary |= {name: term.item() for name, term in terms.items()}
-        if self.batch_idx + 1 == self.num_batches:
-            self.update_lr()
-            self.finish_epoch()
-        return summary
-
-    def parse_batch_train(self, batch: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
-        return batch["img"].to(self.device), batch["label"].to(self.device)
-
-    def model_inference(self, input: Tensor) -> Tensor:
-        with self.precision.compute():
-            return self.model(input).logits
-
-    def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
-        super().set_model_mode(mode, names)
-        self.model.train(mode == "train")
 
     def train(self) -> None:  # type: ignore[override]  # as the engine's own trainers
         if not self.segments.learned():
@@ -166,6 +153,9 @@ class PromptTrainer(TrainerX):
             raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere and use --eval-only here")
         with self.recorder.timing("train"):
             super().train()
+        if self.step.skipped:
+            logger.info("%d steps were skipped, since their scaled gradients were not finite", self.step.skipped)
+        self.recorder.extra["skipped_steps"] = self.step.skipped
         self.recorder.write()  # once more, with the time of the training
 
     def test(self, split: str | None = None) -> float:
@@ -181,13 +171,18 @@ class PromptTrainer(TrainerX):
         if not directory:
             raise CasPLError(f"nothing to evaluate: {type(self).__name__} needs --model-dir, the folder of its run")
         require_same_method(self.cfg, self.section, Path(directory), ("PREC", *self.training_only))
-        load_segments(Path(directory) / self.saved_as, epoch, self.segments, type(self).__name__)
-        self.model.forget_text()
+        with advising("check --model-dir and --load-epoch"):
+            path = find_checkpoint(Path(directory) / self.saved_as, epoch)
+        checkpoint = read_checkpoint(path)
+        self.segments.load(checkpoint, type(self).__name__)
+        self.recorder.trained_on = dict(checkpoint.trained_on)
+        self.classifier = None
 
     def resume_state(self) -> dict[str, Any]:
-        return super().resume_state() | {"scaler": self.scaler.state_dict(), "seconds": self.recorder.so_far()}
+        return super().resume_state() | {"step": self.step.state_dict(), "seconds": self.recorder.so_far()}
 
     def load_resume_state(self, state: dict[str, Any]) -> None:
         super().load_resume_state(state)
-        self.scaler.load_state_dict(state["scaler"])
+        # A snapshot of version 0.1.0 has the scaler alone.
+        self.step.load_state_dict(state["step"] if "step" in state else {"scaler": state["scaler"]})
         self.recorder.seconds = state["seconds"]

@@ -1,42 +1,64 @@
-"""The boosting segments of phase 2."""
+"""``CasPL_<X>``: the method X behind frozen boosting tokens (CasPL, phase 2). A wrapper, and nothing in X knows it."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from torch import Tensor
-from yacs.config import CfgNode
 
-from caspl.dassl.section import boosting_file
+from caspl.checkpoint import read_checkpoint
+from caspl.dassl.outcome import PHASE_2, Sections
+from caspl.dassl.section import BOOSTED_PREFIX, DEFAULTS, boosting_file
 from caspl.errors import CasPLError
 from caspl.prompts import Prompts, Segment
 from caspl.towers import CLIP
-from trainers.checkpoint import ABOUT, read_state, require_student
+from caspl.zoo import require_student
+from trainers.registry import Wrapper, wrap
+
+if TYPE_CHECKING:
+    from trainers.base import PromptTrainer as Base
+else:
+    Base = object
 
 logger = logging.getLogger(__name__)
 
 
-def boosting_prompts(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str]) -> Prompts:
-    """The boosting segments of phase 2, of the sizes that their file has.
+class Boosted(Base):
+    """Phase 2: its cascade holds the boosting segments too."""
 
-    ``TRAINER.CASPL.BOOSTING`` may also be a checkpoint of phase 2, which holds its boosting tokens.
-    """
-    path = Path(cfg.TRAINER.CASPL.BOOSTING)
-    if ".pth.tar" in path.name:
-        state = read_state(path)
-        require_student(state[ABOUT], cfg.MODEL.BACKBONE.NAME, student_hash)
-        text, vision = (state.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
+    boosted = True
+
+    def boosting(self, clip: CLIP) -> Prompts | None:
+        """The boosting segments, of the sizes that their file has.
+
+        ``TRAINER.CASPL.BOOSTING`` may also be a checkpoint of phase 2, which holds its boosting tokens.
+        """
+        text, vision = self._tokens(clip)
+        trainable = self.cfg.TRAINER.CASPL.TRAINABLE
+        return Prompts(nearest=_segment(text, trainable), vision=_segment(vision, trainable))
+
+    def sections(self) -> Sections:
+        return {**super().sections(), "CASPL": PHASE_2}
+
+    def _tokens(self, clip: CLIP) -> tuple[Tensor | None, Tensor | None]:
+        cfg, path = self.cfg, Path(self.cfg.TRAINER.CASPL.BOOSTING)
+        if ".pth.tar" not in path.name:
+            file = boosting_file(cfg, clip, self.student_hash, self.dm.dataset.classnames)
+            return file.text, file.vision
+        found = read_checkpoint(path)
+        made_for = (found.student, found.student_hash)
+        require_student(f"the tokens of {path}", made_for, (cfg.MODEL.BACKBONE.NAME, self.student_hash))
+        text, vision = (found.tensors.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
         if text is None and vision is None:
             raise CasPLError(f"TRAINER.CASPL.BOOSTING {path} is a checkpoint without boosting tokens")
         logger.info("boosting tokens: %s", path)
-    else:
-        file = boosting_file(cfg, clip, student_hash, classnames)
-        text, vision = file.text, file.vision
-    trainable = cfg.TRAINER.CASPL.TRAINABLE
-    return Prompts(before=_segment(text, trainable), vision=_segment(vision, trainable))
+        return text, vision
 
 
 def _segment(tokens: Tensor | None, trainable: bool) -> list[Segment]:
     return [] if tokens is None else [Segment("boosting", tokens, trainable)]
+
+
+wrap(Wrapper(BOOSTED_PREFIX, "CASPL", DEFAULTS, Boosted, "{} cascaded behind frozen boosting tokens (CasPL, phase 2)."))

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from torch import Tensor
-
+from caspl.dassl.outcome import PHASE_1, Sections
 from caspl.dassl.phase1 import Phase1
 from caspl.dassl.section import DEFAULTS
-from caspl.model import Output
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
@@ -20,14 +18,10 @@ class CasPL(Phase1, PromptTrainer):
     section = "CASPL"
     saved_as = "CasPL"
     cascades = False
-    labelled = False
     defaults = DEFAULTS
 
     def prompts(self, clip: CLIP) -> Prompts:
         return self.boosting_segments(clip)
 
-    def prepare(self) -> None:
-        self.make_teacher()
-
-    def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
-        return {"kl": self.divergence(output, images)}
+    def sections(self) -> Sections:
+        return {"CASPL": PHASE_1}

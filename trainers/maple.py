@@ -18,6 +18,4 @@ class MaPLe(PromptTrainer):
 
     def prompts(self, clip: CLIP) -> Prompts:
         depth = min(self.options.PROMPT_DEPTH, clip.sizes.most_layers)
-        return coupled_context(
-            clip, text_context(clip.text, self.options.N_CTX, depth, self.options.CTX_INIT, "adapting")
-        )
+        return coupled_context(clip, text_context(clip.text, self.options.N_CTX, depth, self.options.CTX_INIT))

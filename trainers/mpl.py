@@ -26,5 +26,5 @@ class MPL(PromptTrainer):
     def prompts(self, clip: CLIP) -> Prompts:
         options = self.options
         depth = min(options.PROMPT_DEPTH, clip.sizes.most_layers)
-        context = placeholder_context(clip.text, options.N_CTX, depth, options.CTX_INIT, "adapting")
+        context = placeholder_context(clip.text, options.N_CTX, depth, options.CTX_INIT)
         return coupled_context(clip, context, options.N_ADD_OP, options.N_RM_OP)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch import Tensor
 
+from caspl.classifier import class_logits
 from caspl.errors import CasPLError
 from caspl.losses import feature_distance, logit_divergence
-from caspl.model import Output, class_logits
+from caspl.model import Output
 from caspl.prompts.templates import ENSEMBLE
-from caspl.step.averaging import GaussianAverage
-from caspl.teachers.reference import Reference
+from caspl.step import Batch, GaussianAverage, Terms
+from caspl.teachers import Reference
 from trainers.ivlp import IVLP
 from trainers.registry import register
 
@@ -38,11 +38,11 @@ class PromptSRC(IVLP):
         self.reference = Reference(self.model, ENSEMBLE, ("boosting",) if boosted else ())
         self.average = GaussianAverage(self.options.GPA_MEAN, self.options.GPA_STD, self.max_epoch)
 
-    def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, output: Output, batch: Batch) -> Terms:
         options, reference = self.options, self.reference
-        frozen = reference.encode_image(images)
+        frozen = reference.encode_image(batch.images)
         frozen_logits = class_logits(self.model.scale, frozen, reference.text)
-        return super().losses(output, images, labels) | {
+        return super().losses(output, batch) | {
             "text": options.TEXT_LOSS_WEIGHT * feature_distance(output.text, reference.text),
             "image": options.IMAGE_LOSS_WEIGHT * feature_distance(output.image, frozen),
             "logits": logit_divergence(output.logits, frozen_logits),

@@ -6,8 +6,8 @@ import logging
 
 from yacs.config import CfgNode
 
+from caspl.dassl.section import BOOSTED_PREFIX
 from caspl.errors import CasPLError
-from trainers.registry import BOOSTED_PREFIX
 
 logger = logging.getLogger(__name__)
 

@@ -10,6 +10,7 @@ from typing import Any
 from yacs.config import CfgNode
 
 from caspl.results import RunRecord, environment, now, write_record
+from caspl.runtime import Runtime
 
 
 class RunRecorder:
@@ -17,30 +18,37 @@ class RunRecorder:
 
     Args:
         cfg: the run's config.
+        runtime: where it computes; its process writes, or does not.
+        trained_on: data set, classes, shots and seed that the tested tokens come from.
     """
 
-    def __init__(self, cfg: CfgNode) -> None:
-        self.cfg = cfg
+    def __init__(self, cfg: CfgNode, runtime: Runtime, trained_on: Mapping[str, Any]) -> None:
+        self.cfg, self.runtime = cfg, runtime
+        self.trained_on = dict(trained_on)
         self.seconds: dict[str, float] = {}
+        self.extra: dict[str, Any] = {}
         self.started = now()
-        self._running: dict[str, float] = {}
+        self._running: list[tuple[str, float]] = []
         self._result: dict[str, Any] = {}
 
     @contextmanager
     def timing(self, what: str) -> Iterator[None]:
-        """Add the time spent inside to ``seconds[what]``."""
-        self._running[what] = time.perf_counter()
+        """Add the time spent inside to ``seconds[what]``; what is timed within it counts there alone."""
+        self._pause()
+        self._running.append((what, time.perf_counter()))
         try:
             yield
         finally:
-            self.seconds = self.so_far()
-            del self._running[what]
+            self._pause()
+            self._running.pop()
+            self._go_on()
 
     def so_far(self) -> dict[str, float]:
         """Seconds by name, those of what is running included."""
-        clock = time.perf_counter()
-        running = {what: clock - start for what, start in self._running.items()}
-        return self.seconds | {what: self.seconds.get(what, 0.0) + spent for what, spent in running.items()}
+        if not self._running:
+            return dict(self.seconds)
+        what, start = self._running[-1]
+        return self.seconds | {what: self.seconds.get(what, 0.0) + time.perf_counter() - start}
 
     def write(self, trainer: str = "", metrics: Mapping[str, Any] | None = None, images: int = 0) -> None:
         """Write ``OUTPUT_DIR/result.json``; without arguments, the last one anew with the present times.
@@ -54,7 +62,7 @@ class RunRecorder:
         if metrics is not None:
             numbers = {name: value for name, value in metrics.items() if isinstance(value, float)}
             self._result = {"trainer": trainer, "metrics": numbers, "test_images": images}
-        if not self._result:
+        if not self._result or not self.runtime.writes:
             return
         record = RunRecord(
             protocol=cfg.TRAINER.RECORD.PROTOCOL,
@@ -63,14 +71,25 @@ class RunRecorder:
             shots=cfg.DATASET.NUM_SHOTS,
             seed=cfg.SEED,
             classes=cfg.DATASET.SUBSAMPLE_CLASSES,
+            trained_on=self.trained_on,
             settings=plain(cfg),
             seconds=self.so_far(),
             started=self.started,
             finished=now(),
+            extra=self.extra,
             **self._result,
-            **environment(),
+            **environment(self.runtime),
         )
         write_record(cfg.OUTPUT_DIR, record)
+
+    def _pause(self) -> None:
+        """Put the time of what is running on its account."""
+        self.seconds = self.so_far()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._running:
+            self._running[-1] = (self._running[-1][0], time.perf_counter())
 
 
 def plain(node: Any) -> Any:

@@ -1,12 +1,13 @@
-"""Registration: a method's trainer, its config section, and its cascaded form ``CasPL_<name>``."""
+"""Registration: a method's trainer, its config section, and its wrapped forms, such as ``CasPL_<name>``."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from yacs.config import CfgNode
 
-from caspl.dassl.section import BOOSTED_PREFIX
 from dassl.engine import TRAINER_REGISTRY
 
 if TYPE_CHECKING:
@@ -16,6 +17,30 @@ if TYPE_CHECKING:
 
 SECTIONS: dict[str, dict[str, Any]] = {}
 """Name of a section under ``TRAINER`` -> its keys and defaults."""
+
+
+@dataclass(frozen=True)
+class Wrapper:
+    """What makes another trainer of every method, without the method's knowing.
+
+    Args:
+        prefix: before the method's name.
+        section, defaults: the wrapper's section under ``TRAINER``.
+        mixin: in front of the method's class; overrides hooks of :class:`trainers.base.PromptTrainer`.
+        doc: of the classes made; ``{}`` is the method's name.
+        takes: whether a method can be wrapped.
+    """
+
+    prefix: str
+    section: str
+    defaults: dict[str, Any]
+    mixin: type
+    doc: str
+    takes: Callable[[Any], bool] = lambda trainer: trainer.cascades
+
+
+WRAPPERS: list[Wrapper] = []
+_methods: list[Any] = []
 
 FOLDER = {
     "LIST": "",  # .csv, .tsv or .json with the columns path, class and perhaps split; or a split file in CoOp's form
@@ -28,18 +53,32 @@ FOLDER = {
 
 
 def register(trainer: Trainer) -> Trainer:
-    """Register a trainer under its class name, its section, and ``CasPL_<name>`` if it can be cascaded.
+    """Register a trainer under its class name, its section, and every wrapped form that it can have.
 
     ``CasPL_X`` is X whose cascade holds the frozen boosting segments too, and nothing else.
     """
     TRAINER_REGISTRY.register()(trainer)
     SECTIONS[trainer.section] = trainer.defaults
-    if trainer.cascades:
-        name = BOOSTED_PREFIX + trainer.__name__
-        doc = f"{trainer.__name__} cascaded behind frozen boosting tokens (CasPL, phase 2)."
-        boosted = type(name, (trainer,), {"boosted": True, "__doc__": doc, "__module__": trainer.__module__})
-        TRAINER_REGISTRY.register()(boosted)
+    _methods.append(trainer)
+    for wrapper in WRAPPERS:
+        _register_wrapped(trainer, wrapper)
     return trainer
+
+
+def wrap(wrapper: Wrapper) -> None:
+    """Make a wrapper known: every method, whenever it is registered, has its form from now on."""
+    SECTIONS[wrapper.section] = wrapper.defaults
+    WRAPPERS.append(wrapper)
+    for trainer in _methods:
+        _register_wrapped(trainer, wrapper)
+
+
+def _register_wrapped(trainer: Any, wrapper: Wrapper) -> None:
+    if not wrapper.takes(trainer):
+        return
+    namespace = {"__doc__": wrapper.doc.format(trainer.__name__), "__module__": trainer.__module__}
+    made = type(wrapper.prefix + trainer.__name__, (wrapper.mixin, trainer), namespace)
+    TRAINER_REGISTRY.register()(made)
 
 
 def extend_cfg(cfg: CfgNode) -> None:

@@ -11,18 +11,37 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from caspl.errors import CasPLError, first_line
+from caspl.checkpoint import find_checkpoint
+from caspl.errors import CasPLError, advising
+from caspl.files import Claim
 from caspl.results.record import CLASSES, FILE_NAME, read_record
+from caspl.runtime import Runtime
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
-from trainers.checkpoint import find_checkpoint
+from trainers.blame import settings_refused
 
 logger = logging.getLogger(__name__)
 
 
-def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
-    """The trainer of a config, seeded and logging.
+def run(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Train or evaluate as a config and the command line say, alone in the output folder.
+
+    Raises:
+        CasPLError: for wrong input, or if another run lives in the folder.
+    """
+    check(cfg, args)
+    with Claim.within(cfg.OUTPUT_DIR, f"a run of {cfg.TRAINER.NAME}"):
+        trainer = build(cfg, args)
+        if args.eval_only:
+            trainer.load_model(args.model_dir, epoch=args.load_epoch)
+            trainer.test()
+        elif not args.no_train:
+            trainer.train()
+
+
+def check(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Refuse what can be seen without building or writing anything.
 
     Raises:
         CasPLError: for an unknown trainer or data set, or a missing setting.
@@ -35,6 +54,17 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
         raise CasPLError(f"DATASET.SUBSAMPLE_CLASSES is all, base or new, not {cfg.DATASET.SUBSAMPLE_CLASSES!r}")
     if not cfg.MODEL.BACKBONE.NAME:
         raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")
+    world = Runtime.choose(cfg.USE_CUDA).world
+    if world > 1:
+        raise CasPLError(f"{world} processes were started (WORLD_SIZE), but a run is one process yet: start one")
+
+
+def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
+    """The trainer of a config, seeded and logging.
+
+    Raises:
+        CasPLError: for settings that do not fit together.
+    """
     if cfg.SEED >= 0:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR, names=("caspl", "trainers", "datasets"))
@@ -44,11 +74,8 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     if args.eval_only:
         _keep_other_record(cfg)
         _take_boosting_from_checkpoint(cfg, args)
-    try:
+    with settings_refused():
         return build_trainer(cfg)
-    except (ValueError, AssertionError, KeyError, TypeError) as error:  # the engine's words for a wrong setting
-        logger.debug("while building the trainer", exc_info=True)
-        raise CasPLError(f"the trainer cannot be built with this config: {first_line(error)}") from error
 
 
 def _keep_other_record(cfg: CfgNode) -> None:
@@ -69,7 +96,8 @@ def _take_boosting_from_checkpoint(cfg: CfgNode, args: argparse.Namespace) -> No
     folder = Path(args.model_dir) / trainer.saved_as
     if folder.is_dir() and not cfg.TRAINER.CASPL.BOOSTING:
         cfg.defrost()
-        cfg.TRAINER.CASPL.BOOSTING = str(find_checkpoint(folder, args.load_epoch))
+        with advising("check --model-dir and --load-epoch"):
+            cfg.TRAINER.CASPL.BOOSTING = str(find_checkpoint(folder, args.load_epoch))
         cfg.freeze()
 
 

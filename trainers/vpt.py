@@ -17,5 +17,5 @@ class VPT(PromptTrainer):
     defaults = {"N_CTX_VISION": 2, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH_VISION": 1}
 
     def prompts(self, clip: CLIP) -> Prompts:
-        tokens = vision_tokens(clip, self.options.N_CTX_VISION, self.options.PROMPT_DEPTH_VISION, "adapting")
+        tokens = vision_tokens(clip, self.options.N_CTX_VISION, self.options.PROMPT_DEPTH_VISION)
         return Prompts(vision=tokens, templates=(DEFAULT_TEMPLATE,))

@@ -1,24 +1,27 @@
 """Boosting files: the tokens that phase 1 learned and the header that says what they belong to.
 
 A file is a ``.safetensors`` with two tensors at most, ``text`` and ``vision``, each (depth, length, width), and
-one metadata entry, a JSON header. Reading one runs nothing.
+one metadata entry, a JSON header. Reading one runs nothing. Format 2 added what ``description`` to ``steps`` say; files
+of format 1 are read too.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
 from caspl import __version__
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
+from caspl.zoo import require_student
 
-FORMAT = 1
+FORMAT = 2
 KEY = "caspl.boosting"
 
 
@@ -35,6 +38,10 @@ class Header:
         seed, epochs, temperature: of the run.
         recipe: hash of all settings of the run; empty if unknown.
         images: data set whose training images were seen; empty: that of ``dataset``.
+        description: how the prompts are built (:meth:`caspl.prompts.Prompts.describe`).
+        split: digest of the data set's split; empty if unknown.
+        pixels: preprocessing of the images (:meth:`caspl.pixels.Pixels.as_dict`).
+        steps: of the run; 0 if unknown.
         library: version that wrote the file.
         format: version of the file format.
     """
@@ -50,6 +57,10 @@ class Header:
     temperature: float
     recipe: str = ""
     images: str = ""
+    description: Mapping[str, Any] | None = None
+    split: str = ""
+    pixels: Mapping[str, Any] | None = None
+    steps: int = 0
     library: str = __version__
     format: int = FORMAT
 
@@ -73,12 +84,8 @@ class BoostingFile:
         Raises:
             CasPLError: in one sentence, naming both students.
         """
-        if self.header.student_hash != student_hash:
-            raise CasPLError(
-                f"the boosting file {self.path} was made for the student {self.header.student} "
-                f"(weights {self.header.student_hash}), but this run uses {student} (weights {student_hash}); "
-                "use that student, or boost this one with --trainer CasPL"
-            )
+        made_for = (self.header.student, self.header.student_hash)
+        require_student(f"the tokens of {self.path}", made_for, (student, student_hash))
 
 
 def names_hash(classnames: Sequence[str]) -> str:
@@ -111,7 +118,7 @@ def read_boosting(path: str | Path) -> BoostingFile:
 
     path = Path(path)
     if not path.is_file():
-        raise CasPLError(f"no boosting file at {path}; make one with --trainer CasPL")
+        raise CasPLError(f"no boosting file at {path}")
     try:
         with safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}

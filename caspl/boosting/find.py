@@ -47,11 +47,5 @@ def find_boosting(
         return found[0]
     if found:
         sizes = ", ".join(path.parent.name for path in found)
-        raise CasPLError(
-            f"{folder} holds boosting files of several sizes for seed {seed} ({sizes}); "
-            "name one with TRAINER.CASPL.BOOSTING"
-        )
-    raise CasPLError(
-        f"no boosting file for {dataset}, student {student}, seed {seed} below {folder}; make one with "
-        "--trainer CasPL, or name one with TRAINER.CASPL.BOOSTING"
-    )
+        raise CasPLError(f"{folder} holds boosting files of several sizes for seed {seed} ({sizes})")
+    raise CasPLError(f"no boosting file for {dataset}, student {student}, seed {seed} below {folder}")

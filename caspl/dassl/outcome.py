@@ -1,47 +1,76 @@
-"""Which settings decide a run's outcome, and their hash."""
+"""Which settings decide a run's outcome, by name, and their hash.
+
+A key that is not named here may change between two attempts at the same run: folders, workers, printing, tests.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import yaml
 from yacs.config import CfgNode
 
-# Keys that may change between two attempts at the same run.
-FREE = (
-    "OUTPUT_DIR",
-    "RESUME",
-    "VERBOSE",
-    "DATASET.ROOT",
-    "DATALOADER.NUM_WORKERS",
-    "DATALOADER.CACHE_BYTES",
-    "DATALOADER.CACHE_DIR",
-    "TRAIN.",
-    "TEST.BATCH_SIZE",
-    "TEST.NO_TEST",
-    "TRAINER.RECORD.",
-    "TRAINER.CASPL.BOOSTING_DIR",
+COUNTED = {
+    "": ("SEED",),
+    "DATASET": (
+        *("NAME", "SUBSAMPLE_CLASSES", "NUM_SHOTS", "SOURCE_DOMAINS", "TARGET_DOMAINS", "NUM_LABELED", "VAL_PERCENT"),
+        *("STL10_FOLD", "CIFAR_C_TYPE", "CIFAR_C_LEVEL", "ALL_AS_UNLABELED", "TEMPLATE"),
+    ),
+    "DATASET.FOLDER": ("LIST", "CLASSNAMES", "RATIOS", "SPLIT_SEED", "UNLABELLED"),
+    "INPUT": (
+        *("SIZE", "INTERPOLATION", "BACKEND", "TRANSFORMS", "NO_TRANSFORM", "PIXEL_MEAN", "PIXEL_STD"),
+        *("CROP_PADDING", "RRCROP_SCALE", "CUTOUT_N", "CUTOUT_LEN", "GN_MEAN", "GN_STD", "RANDAUGMENT_N"),
+        *("RANDAUGMENT_M", "COLORJITTER_B", "COLORJITTER_C", "COLORJITTER_S", "COLORJITTER_H", "RGS_P", "GB_P"),
+        "GB_K",
+    ),
+    "DATALOADER": ("K_TRANSFORMS", "RETURN_IMG0", "CACHE_SHORT_SIDE"),
+    "DATALOADER.TRAIN_X": ("SAMPLER", "BATCH_SIZE", "N_DOMAIN", "N_INS"),
+    "DATALOADER.TRAIN_U": ("SAME_AS_X", "SAMPLER", "BATCH_SIZE", "N_DOMAIN", "N_INS"),
+    "MODEL": ("INIT_WEIGHTS",),
+    "MODEL.BACKBONE": ("NAME", "PRETRAINED"),
+    "MODEL.HEAD": ("NAME", "HIDDEN_LAYERS", "ACTIVATION", "BN", "DROPOUT"),
+    "OPTIM": (
+        *("NAME", "LR", "WEIGHT_DECAY", "MOMENTUM", "SGD_DAMPNING", "SGD_NESTEROV", "RMSPROP_ALPHA", "ADAM_BETA1"),
+        *("ADAM_BETA2", "STAGED_LR", "NEW_LAYERS", "BASE_LR_MULT", "LR_SCHEDULER", "STEPSIZE", "GAMMA", "MAX_EPOCH"),
+        *("WARMUP_EPOCH", "WARMUP_TYPE", "WARMUP_CONS_LR", "WARMUP_MIN_LR", "WARMUP_RECOUNT"),
+    ),
+    "TRAIN": ("COUNT_ITER",),
+    "TEST": ("FINAL_MODEL",),
+    "TRAINER": ("NAME",),
+}
+"""Section -> its keys that count in every run."""
+
+PHASE_1 = (
+    *("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "TEACHER_SCALE", "TEMPERATURE", "REDUCTION", "N_CTX_VISION"),
+    *("N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT", "CTX_INIT", "PREC"),
 )
+PHASE_2 = (
+    *("BOOSTING", "BOOSTING_SEED", "TRAINABLE", "REFERENCE"),
+    *("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"),  # they choose among several files
+)
+"""Keys of ``TRAINER.CASPL`` that count in each phase."""
+
+Sections = Mapping[str, tuple[str, ...] | None]
+"""Section under ``TRAINER`` that a trainer reads -> its keys that count; None for all."""
 
 
-def settings(text: str, section: str) -> dict[str, str]:
-    """The settings of a dumped config that decide a run's outcome.
+def settings(text: str, sections: Sections) -> dict[str, str]:
+    """The settings of a dumped config that decide a run's outcome: key -> value as JSON.
 
     Args:
         text: the config as YAML.
-        section: the method's section under ``TRAINER``; other methods' settings do not matter.
+        sections: what the trainer reads; other methods' settings do not matter.
     """
-    mine = ("TRAINER.NAME", f"TRAINER.{section}.", "TRAINER.CASPL.")
-    found = {key: json.dumps(value) for key, value in leaves(yaml.safe_load(text)) if not key.startswith(FREE)}
-    return {key: value for key, value in found.items() if not key.startswith("TRAINER.") or key.startswith(mine)}
+    found = {key: json.dumps(value) for key, value in leaves(yaml.safe_load(text))}
+    return {key: value for key, value in found.items() if _counts(key, sections)}
 
 
-def recipe(cfg: CfgNode, section: str) -> str:
+def recipe(cfg: CfgNode, sections: Sections) -> str:
     """Short hash of the settings that decide a run's outcome."""
-    return hashlib.sha256(json.dumps(settings(cfg.dump(), section), sort_keys=True).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(settings(cfg.dump(), sections), sort_keys=True).encode()).hexdigest()[:16]
 
 
 def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -51,3 +80,14 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def _counts(key: str, sections: Sections) -> bool:
+    section, _, name = key.rpartition(".")
+    if name in COUNTED.get(section, ()):
+        return True
+    parts = section.split(".")
+    if parts[0] != "TRAINER" or len(parts) < 2 or parts[1] not in sections:
+        return False
+    keys = sections[parts[1]]
+    return keys is None or name in keys

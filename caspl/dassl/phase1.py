@@ -1,4 +1,4 @@
-"""Phase 1 (CasPL, arXiv 2409.17805, section 3.2) as a trainer sees it: data, segments, teacher, loss and file.
+"""Phase 1 (CasPL, arXiv 2409.17805, section 3.2) as a trainer sees it: data, segments, loss and file.
 
 One mixin for two bases: the boosting trainer of this project (``trainers/caspl.py``) and the one that the plug-in
 registers in other code bases. Both are trainers of Dassl's kind.
@@ -10,22 +10,24 @@ import logging
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from torch import Tensor
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
-from caspl.boosting import Header, read_boosting, write_boosting
-from caspl.dassl.outcome import recipe
+from caspl.boosting import Header
+from caspl.boosting.distillation import Distillation
+from caspl.boosting.writer import BoostingWriter
+from caspl.dassl.outcome import PHASE_1, recipe
 from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
-from caspl.errors import CasPLError
-from caspl.losses import distillation
+from caspl.dassl.student import given_pixels
+from caspl.errors import CasPLError, advising
 from caspl.model import Output, PromptedCLIP
-from caspl.prompts import AnySegment, Prompts, Segment, both_towers
+from caspl.pixels import pixels_of
+from caspl.prompts import Prompts, Segment, both_towers
 from caspl.prompts.templates import fill
-from caspl.step.precision import Precision
-from caspl.teachers.clip import Teacher
+from caspl.step import Batch, Precision, Terms
+from caspl.teachers import CLIPTeacher
 from caspl.towers import CLIP
-from caspl.zoo import load_clip, normalisation
+from caspl.zoo import load_clip
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from dassl.data.transforms import build_transform
@@ -37,18 +39,24 @@ else:
 
 logger = logging.getLogger(__name__)
 
+OTHER_FILE = "use another TRAINER.CASPL.BOOSTING_DIR and another --output-dir, or delete it"
+
 
 class Phase1(Base):
     """All images of the training split and all class names; labels are not used.
 
     Where the data set brings unlabelled images (``train_u``), it is these instead. With ``TRAINER.CASPL.IMAGES`` the
     images are those of another data set's training split. The class names stay. The trainer below sets ``precision``,
-    ``model`` and ``student_hash``.
+    ``model`` and ``student_hash``, and calls ``start`` before training. For evaluation alone no teacher is needed.
     """
+
+    labelled = False
 
     precision: Precision
     model: PromptedCLIP
     student_hash: str
+    distillation: Distillation
+    writer: BoostingWriter
 
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
@@ -74,38 +82,42 @@ class Phase1(Base):
         """New boosting tokens, and where their file will lie."""
         options = self.cfg.TRAINER.CASPL
         self.target = boosting_target(self.cfg, clip)
-        prompts = both_towers(clip, *asked_sizes(options, clip), options.CTX_INIT, "boosting")
+        with advising("look at the lengths and depths in TRAINER.CASPL"):
+            prompts = both_towers(clip, *asked_sizes(options, clip), options.CTX_INIT, "boosting")
         # Words that are not learned could not travel to phase 2.
         return replace(prompts, before=[piece for piece in prompts.before if isinstance(piece, Segment)])
 
-    def make_teacher(self) -> None:
-        """Build the teacher, unless what phase 1 would write is there and came from something else.
+    def prepare(self) -> None:
+        """Build the teacher."""
+        options = self.cfg.TRAINER.CASPL
+        clip = load_clip(options.TEACHER)
+        wanted = pixels_of(options.TEACHER, clip.sizes)
+        texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
+        teacher = CLIPTeacher(self.precision.place(clip), texts, given_pixels(self.cfg), wanted)
+        scale = self.model.scale if options.TEACHER_SCALE == "student" else None
+        self.distillation = Distillation(teacher, options.TEMPERATURE, options.REDUCTION, scale)
+
+    def losses(self, output: Output, batch: Batch) -> Terms:
+        """The divergence from the teacher."""
+        return {"kl": self.distillation(output, batch)}
+
+    def train(self) -> None:  # type: ignore[override]  # as the engine's own trainers
+        """Claim the boosting file, train, write it.
 
         Raises:
-            CasPLError: naming the file, and the way out.
+            CasPLError: if another run writes it, or if what is there came from other settings.
         """
-        if self.target.is_file():
-            there, here = read_boosting(self.target).header, self.header()
-            if (there.recipe, there.classnames) != (here.recipe, here.classnames):
-                raise CasPLError(
-                    f"{self.target} was made with other settings or classes; "
-                    "use another TRAINER.CASPL.BOOSTING_DIR and another --output-dir, or delete it"
-                )
-        name, pixels = self.cfg.TRAINER.CASPL.TEACHER, self.cfg.INPUT
-        texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
-        clip = self.precision.place(load_clip(name))
-        self.teacher = Teacher(clip, texts, (pixels.PIXEL_MEAN, pixels.PIXEL_STD), normalisation(name))
-
-    def divergence(self, output: Output, images: Tensor) -> Tensor:
-        """The loss: divergence of the student's class logits from the teacher's on the same images."""
-        options = self.cfg.TRAINER.CASPL
-        scale = self.model.scale if options.TEACHER_SCALE == "student" else None
-        return distillation(output.logits, self.teacher.logits(images, scale), options.TEMPERATURE, options.REDUCTION)
+        self.writer = BoostingWriter(self.target, self.header())
+        with advising(OTHER_FILE):
+            self.writer.begin()
+        try:
+            super().train()
+        finally:
+            self.writer.end()
 
     def after_train(self) -> None:
-        segments = self.model.segments()
-        text, vision = (_values(segments.get(f"{tower}.boosting")) for tower in ("text", "vision"))
-        path = write_boosting(self.target, self.header(), text, vision)
+        with advising(OTHER_FILE):
+            path = self.writer.write(self.model, self.max_epoch * len(self.train_loader_x))
         logger.info("boosting tokens written to %s", path)
         super().after_train()
 
@@ -122,13 +134,12 @@ class Phase1(Base):
             seed=cfg.SEED,
             epochs=cfg.OPTIM.MAX_EPOCH,
             temperature=options.TEMPERATURE,
-            recipe=recipe(cfg, "CASPL"),
+            recipe=recipe(cfg, {"CASPL": PHASE_1}),
             images=options.IMAGES,
+            description=self.model.description,
+            split=getattr(self.dm.dataset, "split_digest", ""),
+            pixels=given_pixels(cfg).as_dict(),
         )
-
-
-def _values(segment: AnySegment | None) -> Tensor | None:
-    return segment.values if isinstance(segment, Segment) else None
 
 
 def images_of(name: str, cfg: CfgNode) -> DataLoader[dict[str, Any]]:

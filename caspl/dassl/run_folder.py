@@ -7,27 +7,27 @@ from pathlib import Path
 import yaml
 from yacs.config import CfgNode
 
-from caspl.dassl.outcome import settings
+from caspl.dassl.outcome import Sections, settings
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
 
 
-def claim(cfg: CfgNode, section: str) -> None:
+def keep_settings(cfg: CfgNode, sections: Sections) -> None:
     """Write ``OUTPUT_DIR/config.yaml`` for a training run.
 
     Args:
-        section: the method's section; other methods' settings do not matter.
+        sections: what the trainer reads, see :mod:`caspl.dassl.outcome`.
 
     Raises:
         CasPLError: if the folder, or the one in RESUME, holds a run of other settings; if RESUME holds none.
     """
-    here = settings(cfg.dump(), section)
+    here = settings(cfg.dump(), sections)
     own = Path(cfg.OUTPUT_DIR)
     if cfg.RESUME and not _begun(Path(cfg.RESUME)):
         raise CasPLError(f"there is nothing to resume in {cfg.RESUME}")
     for folder in dict.fromkeys((own, Path(cfg.RESUME or own))):
         if _begun(folder):
-            _compare(folder, here, section)
+            _compare(folder, here, sections)
     write_atomically(own / "config.yaml", lambda path: Path(path).write_text(cfg.dump(), encoding="utf-8"))
 
 
@@ -35,14 +35,16 @@ def require_same_method(cfg: CfgNode, section: str, folder: Path, free: tuple[st
     """Refuse to evaluate a run as another method, or with other settings of its own.
 
     Args:
+        section: of the method.
         folder: of the run that is evaluated; without a ``config.yaml``, of another program, it is not judged.
         free: keys of the section that may differ.
 
     Raises:
         CasPLError: naming what differs.
     """
-    there = _kept(folder, section)
-    here = settings(cfg.dump(), section)
+    sections: Sections = {section: None}
+    there = _kept(folder, sections)
+    here = settings(cfg.dump(), sections)
     may_differ = {f"TRAINER.{section}.{key}" for key in free}
     mine = [key for key in here if key == "TRAINER.NAME" or key.startswith(f"TRAINER.{section}.")]
     differing = [key for key in mine if key not in may_differ and there.get(key, here[key]) != here[key]]
@@ -57,8 +59,8 @@ def _begun(folder: Path) -> bool:
     return (folder / "resume.pt").is_file() or any(folder.glob("*/checkpoint"))
 
 
-def _compare(folder: Path, here: dict[str, str], section: str) -> None:
-    there = _kept(folder, section)
+def _compare(folder: Path, here: dict[str, str], sections: Sections) -> None:
+    there = _kept(folder, sections)
     differing = [key for key in here if key in there and there[key] != here[key]]
     if differing:
         raise CasPLError(
@@ -67,10 +69,10 @@ def _compare(folder: Path, here: dict[str, str], section: str) -> None:
         )
 
 
-def _kept(folder: Path, section: str) -> dict[str, str]:
+def _kept(folder: Path, sections: Sections) -> dict[str, str]:
     """The settings of the run in a folder; none where another program made it."""
     try:
-        return settings((folder / "config.yaml").read_text(encoding="utf-8"), section)
+        return settings((folder / "config.yaml").read_text(encoding="utf-8"), sections)
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:

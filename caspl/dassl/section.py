@@ -14,11 +14,12 @@ from yacs.config import CfgNode
 
 from caspl.boosting import BoostingFile, read_boosting
 from caspl.boosting.find import boosting_path, find_boosting
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, advising
 from caspl.losses.distillation import REDUCTIONS
+from caspl.prompts.context import TokenSizes, sizes_within
 from caspl.prompts.templates import checked, template_for
+from caspl.step.precision import check_mode
 from caspl.towers import CLIP
-from caspl.zoo import load_clip, weights_hash
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +52,6 @@ CHOICES = {
 BOOSTED_PREFIX = "CasPL_"
 """Before a method's name: the method behind boosting tokens."""
 
-TowerSizes = tuple[tuple[int, int], tuple[int, int]]
-"""(length, depth) of the boosting tokens in text, then in vision."""
-
 
 def check_options(cfg: CfgNode) -> None:
     """Refuse what the section cannot mean.
@@ -67,30 +65,15 @@ def check_options(cfg: CfgNode) -> None:
             raise CasPLError(f"TRAINER.CASPL.{key} is {' or '.join(choices)}, not {options[key]!r}")
     if options.TEMPERATURE <= 0:
         raise CasPLError(f"TRAINER.CASPL.TEMPERATURE must be above 0, not {options.TEMPERATURE}")
+    check_mode(options.PREC)
     if cfg.TEST.FINAL_MODEL not in ("last_step", "best_val"):
         raise CasPLError(f"TEST.FINAL_MODEL is last_step or best_val, not {cfg.TEST.FINAL_MODEL!r}")
 
 
-def load_student(cfg: CfgNode) -> tuple[CLIP, str]:
-    """The CLIP that ``MODEL.BACKBONE.NAME`` names, frozen, in float32 on the CPU, and the hash of its weights.
-
-    Raises:
-        CasPLError: if there is none, or if ``INPUT.SIZE`` is not its resolution.
-    """
-    name = cfg.MODEL.BACKBONE.NAME
-    clip = load_clip(name)
-    if tuple(cfg.INPUT.SIZE) != (clip.sizes.resolution,) * 2:
-        raise CasPLError(
-            f"{name} takes images of {clip.sizes.resolution} pixels, but INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}"
-        )
-    return clip, weights_hash(clip)
-
-
-def asked_sizes(options: CfgNode, clip: CLIP) -> TowerSizes:
-    """The sizes that the section asks for, no deeper than the towers."""
-    text = (options.N_CTX_TEXT, min(options.PROMPT_DEPTH_TEXT, clip.sizes.text_layers))
-    vision = (options.N_CTX_VISION, min(options.PROMPT_DEPTH_VISION, clip.sizes.vision_layers))
-    return _or_none(text), _or_none(vision)
+def asked_sizes(options: CfgNode, clip: CLIP) -> tuple[TokenSizes, TokenSizes]:
+    """The sizes of text and vision tokens that the section asks for, no deeper than the towers."""
+    text = (options.N_CTX_TEXT, options.PROMPT_DEPTH_TEXT)
+    return sizes_within(clip, text, (options.N_CTX_VISION, options.PROMPT_DEPTH_VISION))
 
 
 def boosting_target(cfg: CfgNode, clip: CLIP) -> Path:
@@ -108,16 +91,21 @@ def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Seque
         CasPLError: if there is none, or if it belongs to another student.
     """
     options, student = cfg.TRAINER.CASPL, cfg.MODEL.BACKBONE.NAME
-    path = options.BOOSTING or find_boosting(
-        options.BOOSTING_DIR, cfg.DATASET.NAME, student, options.BOOSTING_SEED, *asked_sizes(options, clip)
-    )
+    sizes = asked_sizes(options, clip)
+    with advising("make one with --trainer CasPL, or name one with TRAINER.CASPL.BOOSTING"):
+        path = options.BOOSTING or find_boosting(
+            options.BOOSTING_DIR, cfg.DATASET.NAME, student, options.BOOSTING_SEED, *sizes
+        )
+        if not Path(path).is_file():
+            raise CasPLError(f"no boosting file at {path}")
     if ".pth.tar" in Path(path).name:
         raise CasPLError(
             f"TRAINER.CASPL.BOOSTING {path} is a checkpoint: give the boosting file that it was trained with, "
             f"{options.BOOSTING_DIR}/.../seed{options.BOOSTING_SEED}.safetensors"
         )
     file = read_boosting(path)
-    file.require_student(student, student_hash)
+    with advising("use that student, or boost this one with --trainer CasPL"):
+        file.require_student(student, student_hash)
     if file.header.dataset != cfg.DATASET.NAME:
         logger.warning("the boosting tokens %s were learned for %s", path, file.header.dataset)
     unknown = [name for name in classnames if name not in file.header.classnames]
@@ -141,7 +129,3 @@ def dataset_template(cfg: CfgNode, preferred: str = "") -> str:
 def teacher_template(cfg: CfgNode) -> str:
     """The teacher's text template: as configured, else the data set's."""
     return dataset_template(cfg, cfg.TRAINER.CASPL.TEACHER_TEMPLATE)
-
-
-def _or_none(size: tuple[int, int]) -> tuple[int, int]:
-    return size if min(size) > 0 else (0, 0)

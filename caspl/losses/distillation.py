@@ -21,5 +21,5 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float = 1.0, red
     """
     log_p = F.log_softmax(student.float() / temperature, dim=-1)
     log_q = F.log_softmax(teacher.float() / temperature, dim=-1)
-    divisor = {"batchmean": len(student), "mean": student.numel()}[reduction]
+    divisor = {"batchmean": student.shape[0], "mean": student.numel()}[reduction]
     return temperature**2 / divisor * F.kl_div(log_p, log_q, reduction="sum", log_target=True)

@@ -9,21 +9,24 @@ from caspl.prompts.context import (
     vision_tokens,
 )
 from caspl.prompts.coupling import Coupled, ImageConditioned
-from caspl.prompts.ensemble import TextEnsemble
 from caspl.prompts.initial import normal_tokens, word_tokens
-from caspl.prompts.prompts import Prompts
+from caspl.prompts.prompts import Prompts, Texts
 from caspl.prompts.segment import AnySegment, Segment
+from caspl.prompts.sets import AnyTexts, TextEnsemble, TextSets
 from caspl.prompts.text import TextCascade, Words
 from caspl.prompts.vision import VisionCascade
 
 __all__ = [
     "AnySegment",
+    "AnyTexts",
     "Coupled",
     "ImageConditioned",
     "Prompts",
     "Segment",
     "TextCascade",
     "TextEnsemble",
+    "TextSets",
+    "Texts",
     "VisionCascade",
     "Words",
     "both_towers",

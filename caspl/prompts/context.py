@@ -16,6 +16,9 @@ from caspl.towers import CLIP
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode
 
+TokenSizes = tuple[int, int]
+"""(length, depth) of deep tokens in one tower."""
+
 POSITIONS = ("end", "middle", "front")
 MOST_WORDS = 4  # IVLP and its heirs start from words only up to this length
 
@@ -27,6 +30,7 @@ def coop_context(
     classes: int | None = None,
     position: str = "end",
     segment_type: Callable[[str, Tensor], Segment] = Segment,
+    name: str = "adapting",
 ) -> Prompts:
     """CoOp's context (arXiv 2109.01134): one layer of tokens at the end, in the middle or in front.
 
@@ -38,6 +42,7 @@ def coop_context(
         position: where the context stands: before the class name (``end``: the name is at the end), half and half
             (``middle``), or behind it (``front``).
         segment_type: makes the segment of a name and its first values.
+        name: of the segment.
     """
     if position not in POSITIONS:
         raise CasPLError(f"unknown class token position {position!r}: choose one of {', '.join(POSITIONS)}")
@@ -47,13 +52,13 @@ def coop_context(
         values = word_tokens(tower, words, length).unsqueeze(0)
         rest = fixed(ids[length:])
         if rest and position != "end":
-            raise CasPLError(f"CTX_INIT {words!r} has words of several tokens, which only position end can keep")
+            raise CasPLError(f"the words {words!r} have several tokens each, which only position end can keep")
     else:
         if length < 1:
-            raise CasPLError(f"a context needs at least one token, not {length} (N_CTX)")
+            raise CasPLError(f"a context needs at least one token, not {length}")
         shape = (length,) if classes is None else (classes, length)
         values = normal_tokens(1, *shape, tower.positional_embedding.shape[1])
-    segment = segment_type("adapting", values)
+    segment = segment_type(name, values)
     half = segment.length // 2
     if position == "end":
         return Prompts(before=[segment, *rest])
@@ -63,7 +68,7 @@ def coop_context(
     return Prompts(before=front, after=[Part(segment, half, segment.length)])
 
 
-def text_context(tower: TextTower, length: int, depth: int, words: str, name: str) -> list[Piece]:
+def text_context(tower: TextTower, length: int, depth: int, words: str, name: str = "adapting") -> list[Piece]:
     """IVLP's text tokens (arXiv 2210.03117): words give layer 0 its start if length <= 4, the rest of them stays.
 
     With length 2 and "a photo of a", "a photo" is learned and "of a" stands fixed behind it.
@@ -76,15 +81,13 @@ def text_context(tower: TextTower, length: int, depth: int, words: str, name: st
     if words and length <= MOST_WORDS:
         ids = encode(words)
         if len(ids) < length:
-            raise CasPLError(
-                f"CTX_INIT {words!r} has {len(ids)} tokens, fewer than the {length} to learn; leave it empty"
-            )
+            raise CasPLError(f"the words {words!r} have {len(ids)} tokens, fewer than the {length} to learn; give none")
         values[0] = word_tokens(tower, words, length)
         rest = ids[length:]
     return [Segment(name, values), *fixed(rest)]
 
 
-def placeholder_context(tower: TextTower, length: int, depth: int, words: str, name: str) -> list[Piece]:
+def placeholder_context(tower: TextTower, length: int, depth: int, words: str, name: str = "adapting") -> list[Piece]:
     """MPL's text tokens (arXiv 2502.14125): layer 0 starts from placeholders, and all words stay fixed behind it."""
     if not _any(length, depth):
         return []
@@ -93,25 +96,30 @@ def placeholder_context(tower: TextTower, length: int, depth: int, words: str, n
     return [Segment(name, values), *fixed(encode(_words(words)))]
 
 
-def vision_tokens(clip: CLIP, length: int, depth: int, name: str) -> list[Segment]:
+def vision_tokens(clip: CLIP, length: int, depth: int, name: str = "adapting") -> list[Segment]:
     """Deep tokens of the image tower (VPT, arXiv 2203.12119)."""
     if not _any(length, depth):
         return []
     return [Segment(name, normal_tokens(min(depth, clip.sizes.vision_layers), length, clip.sizes.vision_width))]
 
 
-def both_towers(
-    clip: CLIP, text: tuple[int, int], vision: tuple[int, int], words: str = "", name: str = "adapting"
-) -> Prompts:
+def both_towers(clip: CLIP, text: TokenSizes, vision: TokenSizes, words: str = "", name: str = "adapting") -> Prompts:
     """Independent tokens in both towers (IVLP).
 
     Args:
         text, vision: (length, depth) of each tower.
         words: see :func:`text_context`.
     """
-    length, depth = text
-    before = text_context(clip.text, length, min(depth, clip.sizes.text_layers), words, name)
-    return Prompts(before, vision=vision_tokens(clip, *vision, name))
+    text, vision = sizes_within(clip, text, vision)
+    return Prompts(text_context(clip.text, *text, words, name), vision=vision_tokens(clip, *vision, name))
+
+
+def sizes_within(clip: CLIP, text: TokenSizes, vision: TokenSizes) -> tuple[TokenSizes, TokenSizes]:
+    """The sizes of deep tokens in both towers that the towers can hold: no deeper than they are, (0, 0) for none."""
+    layers = (clip.sizes.text_layers, clip.sizes.vision_layers)
+    asked = ((length, min(depth, most)) for (length, depth), most in zip((text, vision), layers, strict=True))
+    first, second = (size if 0 not in size else (0, 0) for size in asked)
+    return first, second
 
 
 def coupled_context(clip: CLIP, before: Sequence[Piece], add: int = 1, remove: int | None = None) -> Prompts:
@@ -123,7 +131,7 @@ def coupled_context(clip: CLIP, before: Sequence[Piece], add: int = 1, remove: i
     """
     source = before[0] if before else None
     if not isinstance(source, Segment):
-        raise CasPLError("coupled prompts need at least one token in one layer (N_CTX, PROMPT_DEPTH)")
+        raise CasPLError("coupled prompts need at least one token in one layer")
     vision = Coupled(source.name, source, clip.sizes.vision_width, clip.sizes.vision_layers, add, remove)
     return Prompts(before, vision=[vision])
 
@@ -131,7 +139,7 @@ def coupled_context(clip: CLIP, before: Sequence[Piece], add: int = 1, remove: i
 def _any(length: int, depth: int) -> bool:
     """Whether there are any tokens."""
     if length < 0 or depth < 0:
-        raise CasPLError(f"a prompt cannot have {length} tokens in {depth} layers (N_CTX, PROMPT_DEPTH)")
+        raise CasPLError(f"a prompt cannot have {length} tokens in {depth} layers")
     return bool(length and depth)
 
 

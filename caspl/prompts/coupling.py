@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from collections import OrderedDict
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,7 @@ from caspl.errors import CasPLError
 from caspl.prompts.segment import AnySegment, Segment
 
 
-class ImageConditioned(Segment):
+class ImageConditioned(Segment, kind="image_conditioned"):
     """Tokens that a small net shifts, all alike, by what the image shows (CoCoOp, arXiv 2203.05557, section 3.2).
 
     Args:
@@ -27,6 +29,7 @@ class ImageConditioned(Segment):
         super().__init__(name, tokens)
         if self.class_specific:
             raise ValueError(f"segment {name!r}: tokens that depend on the image cannot be class-specific too")
+        self._embed_dim, self._reduction = embed_dim, reduction
         hidden = max(1, embed_dim // reduction)
         layers = {"linear1": nn.Linear(embed_dim, hidden), "relu": nn.ReLU(), "linear2": nn.Linear(hidden, self.width)}
         self.meta_net = nn.Sequential(OrderedDict(layers))
@@ -36,8 +39,16 @@ class ImageConditioned(Segment):
             raise ValueError(f"segment {self.name!r} depends on the image: it needs its features")
         return self.values[layer] + self.meta_net(condition).unsqueeze(1)
 
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"embed_dim": self._embed_dim, "reduction": self._reduction}
 
-class Coupled(AnySegment):
+    @classmethod
+    def of(cls, name: str, said: Mapping[str, Any], sources: Mapping[str, AnySegment]) -> AnySegment:
+        tokens = torch.empty([int(size) for size in said["shape"]])
+        return cls(name, tokens, int(said["embed_dim"]), int(said["reduction"]))
+
+
+class Coupled(AnySegment, kind="coupled"):
     """Linear images of another segment's tokens, with MPL's three operations: remove, carry, add.
 
     Layer 0 has the image of the source's first tokens. Before each later layer of its depth the newest
@@ -68,7 +79,7 @@ class Coupled(AnySegment):
         if add < 1 or not 0 <= self.remove <= add * source.length:
             raise CasPLError(
                 f"a layer adds {add} x {source.length} tokens and removes {self.remove}: add at least one, and remove "
-                "no more than are added (N_ADD_OP, N_RM_OP, N_CTX)"
+                "no more than are added"
             )
         self.first = nn.Linear(source.width, width)
         same = nn.Linear(source.width, width)  # one draw for all: the published methods start from equal projections
@@ -89,6 +100,17 @@ class Coupled(AnySegment):
         if layer == 0:
             return self.first(source)
         return torch.cat([images[layer - 1](source) for images in self.deep])  # type: ignore[index]
+
+    def describe(self) -> dict[str, Any]:
+        sizes = {"width": self.first.out_features, "layers": self.depth, "add": self.add, "remove": self.remove}
+        return super().describe() | {"source": self._source[0].name} | sizes
+
+    @classmethod
+    def of(cls, name: str, said: Mapping[str, Any], sources: Mapping[str, AnySegment]) -> AnySegment:
+        source = sources[said["source"]]
+        if not isinstance(source, Segment):
+            raise TypeError(f"{source.name} has no tokens to project")
+        return cls(name, source, *(int(said[key]) for key in ("width", "layers", "add", "remove")))
 
     def removed(self, layer: int) -> int:
         return self.remove

@@ -1,49 +1,123 @@
-"""What a method puts into CLIP, and how boosting tokens join it."""
+"""What a method puts into CLIP, how boosting tokens join it, and how all of it is written down."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
-from caspl.prompts.ensemble import TextEnsemble
 from caspl.prompts.segment import AnySegment
+from caspl.prompts.sets import AnyTexts, TextEnsemble, TextSets
 from caspl.prompts.text import Piece, TextCascade, fixed, segment_of
 from caspl.prompts.vision import VisionCascade
 from caspl.towers.tokenizer import encode
 
+T = TypeVar("T", bound="Texts")
+
 
 @dataclass(frozen=True)
-class Prompts:
-    """What a method puts around the class name and after the patches.
+class Texts:
+    """One text a class: what stands around the class name.
 
     Args:
-        before, after: text pieces in front of and behind the class name.
-        vision: segments of the image tower.
-        templates: fixed words around all of it, with ``{}`` for the class name; several make an ensemble.
+        before, after: pieces in front of and behind the class name.
+        templates: fixed words around all of it, with ``{}`` for the class name; the features of several are averaged.
+        nearest: pieces directly before the class name, behind the words of the template; boosting goes there.
     """
 
     before: Sequence[Piece] = ()
     after: Sequence[Piece] = ()
-    vision: Sequence[AnySegment] = ()
     templates: tuple[str, ...] = ("{}.",)
+    nearest: Sequence[Piece] = ()
+
+    @property
+    def pieces(self) -> tuple[Piece, ...]:
+        """All of them, in order."""
+        return (*self.before, *self.nearest, *self.after)
+
+    def texts(self) -> list[TextCascade]:
+        """A cascade for every template."""
+        return [self._text(template) for template in self.templates]
+
+    def _text(self, template: str) -> TextCascade:
+        head, tail = template.split("{}")
+        return TextCascade([*self.before, *fixed(encode(head)), *self.nearest], self.after, tail)
+
+
+@dataclass(frozen=True)
+class Prompts(Texts):
+    """What a method puts around the class names and after the patches.
+
+    Args:
+        before, after, templates, nearest: see :class:`Texts`; the texts by which images are classified.
+        vision: segments of the image tower.
+        others: further sets of texts by name, with segments of their own, e.g. ``negative``.
+        combine: what becomes of several sets: ``stack`` keeps them apart (see :class:`caspl.model.Output`), ``mean``
+            averages the normalised features of all their texts.
+    """
+
+    vision: Sequence[AnySegment] = ()
+    others: Mapping[str, Texts] = field(default_factory=dict)
+    combine: str = "stack"
+
+    @property
+    def sets(self) -> dict[str, Texts]:
+        """All sets of texts by name; ``class`` is the first."""
+        return {"class": self, **self.others}
 
     @property
     def trainable(self) -> bool:
         """Whether any of its segments learns."""
-        text = filter(None, map(segment_of, (*self.before, *self.after)))
-        return any(value.requires_grad for segment in (*text, *self.vision) for value in segment.parameters())
+        text = (segment_of(piece) for texts in self.sets.values() for piece in texts.pieces)
+        segments = [*filter(None, text), *self.vision]
+        return any(value.requires_grad for segment in segments for value in segment.parameters())
 
-    def cascade(self, boosting: Prompts | None = None) -> tuple[TextCascade | TextEnsemble, VisionCascade]:
-        """Both towers' cascades, with the boosting segments in CasPL's places.
+    def behind(self, boosting: Prompts | None) -> Prompts:
+        """The cascade: these prompts with boosting segments in CasPL's places.
 
         In text, boosting stands directly before the class name: after all tokens and words of the front, so that
         every other order of the method is kept. In vision it stands directly after the patches.
         """
-        boosting = boosting or Prompts()
-        texts = [self._text(template, boosting) for template in self.templates]
-        vision = VisionCascade([*boosting.vision, *self.vision])
-        return texts[0] if len(texts) == 1 else TextEnsemble(texts), vision
+        if boosting is None:
+            return self
+        tokens = (*boosting.before, *boosting.nearest)
 
-    def _text(self, template: str, boosting: Prompts) -> TextCascade:
-        head, tail = template.split("{}")
-        return TextCascade([*self.before, *fixed(encode(head)), *boosting.before], self.after, tail)
+        def boosted(texts: T) -> T:
+            return replace(texts, nearest=(*texts.nearest, *tokens))
+
+        others = {name: boosted(texts) for name, texts in self.others.items()}
+        return replace(boosted(self), others=others, vision=(*boosting.vision, *self.vision))
+
+    def cascade(self, boosting: Prompts | None = None) -> tuple[AnyTexts, VisionCascade]:
+        """Both towers' cascades, behind boosting segments if there are any.
+
+        Raises:
+            ValueError: if two segments of a tower have one name.
+        """
+        return self.behind(boosting)._cascade()
+
+    def _cascade(self) -> tuple[AnyTexts, VisionCascade]:
+        if self.combine not in ("stack", "mean"):
+            raise ValueError(f"sets of texts are combined by stack or mean, not {self.combine!r}")
+        sets = {name: texts.texts() for name, texts in self.sets.items()}
+        if self.combine == "mean":
+            sets = {"class": [text for texts in sets.values() for text in texts]}
+        made = {name: texts[0] if len(texts) == 1 else TextEnsemble(texts) for name, texts in sets.items()}
+        return made["class"] if len(made) == 1 else TextSets(made), VisionCascade(self.vision)
+
+    def describe(self) -> dict[str, Any]:
+        """These prompts as plain JSON, without the values of tokens: see :mod:`caspl.prompts.describe`."""
+        from caspl.prompts.describe import describe  # late: it builds prompts
+
+        return describe(self)
+
+    @staticmethod
+    def of(description: Mapping[str, Any]) -> Prompts:
+        """Prompts as :meth:`describe` wrote them down, with tokens on torch's ``meta`` device, yet without values.
+
+        Raises:
+            CasPLError: if the description is damaged, or names a kind of segment that is not known.
+        """
+        from caspl.prompts.describe import prompts_of
+
+        return prompts_of(description)

@@ -6,7 +6,14 @@ in where their values come from and in whether they train, never in how a tower 
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar
+
+import torch
 from torch import Tensor, nn
+
+KINDS: dict[str, type[AnySegment]] = {}
+"""Kinds of segments by the name that descriptions call them."""
 
 
 class AnySegment(nn.Module):
@@ -16,15 +23,42 @@ class AnySegment(nn.Module):
     :meth:`removed` tokens from its end, carries the others, and adds that layer's :meth:`tokens`. From layer
     ``depth`` on all of its tokens flow on.
 
+    A class that says its ``kind`` can be built again from a checkpoint alone::
+
+        class Mine(Segment, kind="mine"): ...
+
     Args:
-        name: how state files call it, e.g. ``boosting`` or ``adapting``.
+        name: how state files call it, e.g. ``boosting`` or ``adapting``; given by who builds a cascade, and the only
+            one of that name in its tower.
     """
 
+    kind: ClassVar[str]
     conditional = False  # whether the tokens depend on the image
+
+    def __init_subclass__(cls, kind: str = "", **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.kind = kind or cls.__qualname__  # never its parent's: it may be something else
+        if kind:
+            KINDS[kind] = cls
 
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
+
+    def describe(self) -> dict[str, Any]:
+        """What :meth:`of` needs, as plain JSON; no values."""
+        return {"kind": self.kind}
+
+    @classmethod
+    def of(cls, name: str, said: Mapping[str, Any], sources: Mapping[str, AnySegment]) -> AnySegment:
+        """A segment as :meth:`describe` said it, its values to be loaded.
+
+        Args:
+            name: its name.
+            said: the description.
+            sources: segments of the text tower, for those that are made from them.
+        """
+        raise NotImplementedError
 
     @property
     def depth(self) -> int:
@@ -54,7 +88,7 @@ class AnySegment(nn.Module):
         return self.length
 
 
-class Segment(AnySegment):
+class Segment(AnySegment, kind="tokens"):
     """Tokens of its own, all renewed in every layer of its depth (VPT, arXiv 2203.12119; IVLP, arXiv 2210.03117).
 
     Args:
@@ -94,5 +128,58 @@ class Segment(AnySegment):
     def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
         return self.values[layer]
 
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"shape": list(self.values.shape), "trainable": self.values.requires_grad}
+
+    @classmethod
+    def of(cls, name: str, said: Mapping[str, Any], sources: Mapping[str, AnySegment]) -> AnySegment:
+        return cls(name, torch.empty([int(size) for size in said["shape"]]), bool(said["trainable"]))
+
     def extra_repr(self) -> str:
         return f"{self.name}: {self.length} tokens x {self.depth} layers, trainable={self.values.requires_grad}"
+
+
+class Fixed(AnySegment):
+    """The tokens that another segment has now, as values: nothing is computed any more.
+
+    Args:
+        segment: one that does not depend on the image.
+    """
+
+    def __init__(self, segment: AnySegment) -> None:
+        super().__init__(segment.name)
+        self._depth = segment.depth
+        self._removed = [0, *(segment.removed(layer) for layer in range(1, segment.depth))]
+        self._lengths = [segment.length_at(layer) for layer in range(segment.depth)]
+        for layer in range(segment.depth):
+            self.register_buffer(f"layer_{layer}", segment.tokens(layer).detach().clone())
+
+    @property
+    def depth(self) -> int:
+        return self._depth
+
+    @property
+    def length(self) -> int:
+        return self._lengths[0]
+
+    def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
+        return self.get_buffer(f"layer_{layer}")
+
+    def removed(self, layer: int) -> int:
+        return self._removed[layer]
+
+    def length_at(self, layer: int) -> int:
+        return self._lengths[min(layer, self._depth - 1)]
+
+
+def by_name(segments: Iterable[AnySegment]) -> nn.ModuleDict:
+    """Segments by name.
+
+    Raises:
+        ValueError: if two have the same name: one of them would neither train nor be saved.
+    """
+    found: dict[str, AnySegment] = {}
+    for segment in segments:
+        if found.setdefault(segment.name, segment) is not segment:
+            raise ValueError(f"two segments of a tower are called {segment.name!r}: give each a name of its own")
+    return nn.ModuleDict(found)

@@ -21,7 +21,7 @@ def overwrite(x: Tensor, spans: Sequence[tuple[int, Tensor]]) -> Tensor:
         return x
     parts, done = [], 0
     for start, tokens in spans:
-        parts += [x[:, done:start], expand_tokens(tokens, len(x)).to(x.dtype)]
+        parts += [x[:, done:start], expand_tokens(tokens, x.shape[0]).to(x.dtype)]
         done = start + tokens.shape[-2]
     return torch.cat([*parts, x[:, done:]], dim=1)
 
@@ -30,4 +30,4 @@ def expand_tokens(tokens: Tensor, n: int) -> Tensor:
     """(length, width) or (m, length, width) -> (n, length, width)."""
     if tokens.dim() == 2:
         return tokens.expand(n, -1, -1)
-    return tokens if len(tokens) == n else tokens.repeat(n // len(tokens), 1, 1)
+    return tokens if tokens.shape[0] == n else tokens.repeat(n // tokens.shape[0], 1, 1)

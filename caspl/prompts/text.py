@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
 from caspl.errors import CasPLError
-from caspl.prompts.segment import Segment
+from caspl.prompts.segment import Segment, by_name
 from caspl.prompts.spans import expand_tokens, overwrite
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode, tokenize
@@ -50,6 +51,7 @@ class TextCascade(nn.Module):
         tail: what follows the name and ``after``; it is tokenised together with the name.
     """
 
+    names = ("class",)
     sos_ids: Tensor
     name_ids: Tensor  # (classes, tokens), with zeros where tokens of ``after`` go
     name_end: Tensor  # (classes,)
@@ -60,8 +62,7 @@ class TextCascade(nn.Module):
         self.before = list(before)
         self.after = list(after)
         self.tail = tail
-        segments = [segment_of(piece) for piece in (*self.before, *self.after)]
-        self.segments = nn.ModuleDict({s.name: s for s in segments if s is not None})
+        self.segments = by_name(filter(None, map(segment_of, (*self.before, *self.after))))
         self._check_order()
         self.classnames: list[str] = []
 
@@ -99,31 +100,31 @@ class TextCascade(nn.Module):
         self._place("name_end", torch.tensor([len(row) - 1 for row in rows]), device)
         self._place("slots", torch.tensor(slots, dtype=torch.long), device)
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None) -> Tensor:
+    def forward(self, tower: TextTower, condition: Tensor | None = None, recomputed: int = 0) -> Tensor:
         """Text features of the classes, not normalised.
 
         Args:
             tower: the text tower.
             condition: normalised image features (groups, embed_dim) for image-conditioned segments.
+            recomputed: see :meth:`TextTower.classes`.
 
         Returns:
             (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
         """
         classes = len(self.classnames)
         shared, own, split = self._first_layer(tower, condition)
-        head = sum(part.shape[-2] for part in own)
-
-        def refresh(layer: int, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-            if layer == 0:
-                return x, y
-            x_spans, y_spans = self._fresh(layer, split, condition)
-            return overwrite(x, x_spans), overwrite(y, y_spans)
-
-        names, end = self._names(tower, condition), self.name_end + head
-        sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
-        groups = max((len(part) for part in shared if part.dim() == 3), default=1)
+        groups = max((part.shape[0] for part in shared if part.dim() == 3), default=1)
         prefix = torch.cat([expand_tokens(part, groups) for part in shared], dim=1)
-        return tower(prefix, sequence, end, refresh)
+
+        def refresh(own: bool, layer: int, x: Tensor) -> Tensor:
+            return overwrite(x, self._fresh(layer, split, condition, own))
+
+        memories = tower.prefix(prefix, partial(refresh, False))
+        names, head = self._names(tower, condition), sum(part.shape[-2] for part in own)
+        sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
+        start, end = prefix.shape[1], self.name_end + head
+        features = tower.classes(sequence, end, memories, start, partial(refresh, True), recomputed)
+        return features[0] if condition is None else features
 
     def only(self, names: Sequence[str]) -> TextCascade:
         """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""
@@ -188,21 +189,21 @@ class TextCascade(nn.Module):
         for piece in pieces:
             self._is_class_specific(piece)
         fresh = [_tokens(piece, 0, condition) for piece in pieces]
-        inserted = torch.cat([expand_tokens(tokens, len(names)) for tokens in fresh], dim=1)
+        inserted = torch.cat([expand_tokens(tokens, names.shape[0]) for tokens in fresh], dim=1)
         index = self.slots.unsqueeze(-1).expand(-1, -1, names.shape[-1])
         return names.scatter(1, index, inserted.to(names.dtype))
 
-    def _fresh(
-        self, layer: int, split: int, condition: Tensor | None
-    ) -> tuple[list[tuple[int, Tensor]], list[tuple[int, Tensor]]]:
-        """Spans that layer ``layer`` renews, within the shared part and within the own part."""
-        spans: tuple[list[tuple[int, Tensor]], list[tuple[int, Tensor]]] = ([], [])
+    def _fresh(self, layer: int, split: int, condition: Tensor | None, own: bool) -> list[tuple[int, Tensor]]:
+        """Spans that layer ``layer`` renews within the own part, or within the shared part."""
+        spans: list[tuple[int, Tensor]] = []
+        if layer == 0:  # the tokens of the first layer are in the sequence already
+            return spans
         start = 1
         for index, piece in enumerate(self.before):
             if index == split:
                 start = 0
-            if isinstance(piece, Segment) and layer < piece.depth:
-                spans[index >= split].append((start, piece.tokens(layer, condition)))
+            if (index >= split) is own and isinstance(piece, Segment) and layer < piece.depth:
+                spans.append((start, piece.tokens(layer, condition)))
             start += self._length(index, piece)
         return spans
 

@@ -11,10 +11,12 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from caspl.errors import CasPLError
-from caspl.prompts.segment import AnySegment
+from caspl.prompts.segment import AnySegment, Fixed, by_name
 from caspl.prompts.spans import expand_tokens
+from caspl.towers.vision import VisionTower
 
 
 class VisionCascade(nn.Module):
@@ -26,7 +28,11 @@ class VisionCascade(nn.Module):
 
     def __init__(self, segments: Sequence[AnySegment] = ()) -> None:
         super().__init__()
-        self.segments = nn.ModuleDict({segment.name: segment for segment in segments})
+        self.segments = by_name(segments)
+
+    def forward(self, tower: VisionTower, images: Tensor) -> Tensor:
+        """Images (batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
+        return F.normalize(tower(images, self.refresh).float(), dim=-1)
 
     def refresh(self, layer: int, x: Tensor) -> Tensor:
         """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it.
@@ -44,11 +50,17 @@ class VisionCascade(nn.Module):
                 kept = tokens.shape[1] - (segment.removed(layer) if layer else 0)
                 if kept < 0:
                     patches = _shortened(patches, -kept, segment.name)
-                fresh = expand_tokens(segment.tokens(layer), len(x)).to(x.dtype)
+                fresh = expand_tokens(segment.tokens(layer), x.shape[0]).to(x.dtype)
                 parts += [tokens[:, : max(kept, 0)], fresh]
             else:
                 parts.append(tokens)
         return torch.cat([patches, *parts], dim=1)
+
+    @torch.no_grad()
+    def fixed(self) -> VisionCascade:
+        """The same tokens as values, whatever they are made from; later training does not change them."""
+        segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
+        return VisionCascade([Fixed(segment) for segment in segments])
 
     def only(self, names: Sequence[str]) -> VisionCascade:
         """The same segments (shared, not copied), cut to those named."""

@@ -9,7 +9,7 @@ import sys
 from datetime import datetime, timezone
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import caspl
 
@@ -21,16 +21,29 @@ def now() -> str:
     return datetime.now(timezone.utc).isoformat(timespec="seconds")
 
 
-def environment() -> dict[str, Any]:
-    """The fields of a run record that the machine knows: ``RunRecord(..., **environment())``.
+class Computes(Protocol):
+    """What computed; see :class:`caspl.runtime.Runtime`."""
 
-    To be called at the end of a run, since the peak memory is that of the process so far.
+    @property
+    def device_name(self) -> str: ...
+
+    @property
+    def device_memory_mb(self) -> float | None: ...
+
+
+def environment(runtime: Computes | None = None) -> dict[str, Any]:
+    """The fields of a run record that the machine knows: ``RunRecord(..., **environment(runtime))``.
+
+    To be called at the end of a run, since the peak memory is that of the run so far.
+
+    Args:
+        runtime: what computed; None is the CPU.
     """
     return {
         "versions": versions(),
-        "hardware": hardware(),
+        "hardware": hardware(runtime),
         "commit": commit(),
-        "peak_memory_mb": peak_memory_mb(),
+        "peak_memory_mb": peak_memory_mb(runtime),
     }
 
 
@@ -45,12 +58,11 @@ def versions() -> dict[str, str]:
     return found
 
 
-def hardware() -> dict[str, Any]:
+def hardware(runtime: Computes | None = None) -> dict[str, Any]:
     """The device that computed, the processor's name, and the cores this process may use."""
-    cuda = _cuda_in_use()
     # A job on a shared machine is often bound to fewer cores than there are; only Linux tells.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 0
-    return {"device": "cpu" if cuda is None else cuda.get_device_name(), "cpu": _cpu_name(), "cores": cores}
+    return {"device": "cpu" if runtime is None else runtime.device_name, "cpu": _cpu_name(), "cores": cores}
 
 
 def commit(root: Path | None = None) -> str:
@@ -72,26 +84,17 @@ def commit(root: Path | None = None) -> str:
     return answer.stdout.strip() if answer.returncode == 0 else ""
 
 
-def peak_memory_mb() -> float:
-    """Peak memory in MiB: of the GPU's tensors where a GPU computed, else of the process; 0.0 if unknown."""
-    cuda = _cuda_in_use()
-    if cuda is not None:
-        return cuda.max_memory_allocated() / MEGABYTE
+def peak_memory_mb(runtime: Computes | None = None) -> float:
+    """Peak memory in MiB: of the device's tensors where it counts them, else of the process; 0.0 if unknown."""
+    counted = None if runtime is None else runtime.device_memory_mb
+    if counted is not None:
+        return counted
     try:
         import resource
     except ImportError:  # Windows
         return 0.0
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / MEGABYTE if sys.platform == "darwin" else peak / 1024  # bytes on macOS, KiB elsewhere
-
-
-def _cuda_in_use() -> Any:
-    """``torch.cuda`` if this process has computed on a GPU, else None; a GPU that only stands by does not count."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    return torch.cuda if torch.cuda.is_available() and torch.cuda.is_initialized() else None
 
 
 def _cpu_name() -> str:

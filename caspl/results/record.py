@@ -24,9 +24,11 @@ class RunRecord:
     """One test of one model.
 
     ``dataset`` is the registered name, ``config`` the stem of the method's config file, and ``classes`` says which
-    classes were tested (all, base or new). ``metrics`` are percentages in full precision, among them ``accuracy``;
-    one that is not finite becomes None. Nested values are turned into plain JSON values on construction, so that a
-    record in memory equals the one read back and that writing cannot fail on an odd value after hours of training.
+    classes were tested (all, base or new); ``trained_on`` says what the tested tokens have learned from (data set,
+    classes, shots, seed; empty in older records). ``metrics`` are percentages in full precision, among them
+    ``accuracy``; one that is not finite becomes None. Nested values are turned into plain JSON values on construction,
+    so that a record in memory equals the one read back and that writing cannot fail on an odd value after hours of
+    training.
 
     Raises:
         CasPLError: if ``classes`` is unknown or there is no ``accuracy``.
@@ -41,6 +43,7 @@ class RunRecord:
     protocol: str = ""
     config: str = ""
     test_images: int = 0
+    trained_on: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory_mb: float = 0.0

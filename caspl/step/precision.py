@@ -1,4 +1,4 @@
-"""The one place that knows precision modes and devices.
+"""The one place that knows precision modes.
 
 Prompts are float32 masters in every mode; softmax over classes, norms and losses are computed in float32.
 """
@@ -25,8 +25,9 @@ class Precision:
     """How a frozen CLIP computes and how its prompts are stepped.
 
     Args:
-        mode: ``fp32``; ``fp16`` or ``bf16``: the frozen matrices are stored in that type; ``amp``: stored in
-            float32 and autocast (float16 on CUDA, bfloat16 elsewhere). CPUs compute float16 an order of magnitude
+        mode: ``fp32``; ``fp16`` or ``bf16``: the frozen matrices are stored in that type, and all between them flows
+            in it; ``amp``: autocast (float16 on CUDA, bfloat16 elsewhere), with the frozen matrices stored in that
+            type too, since autocast would cast them anew in every pass. CPUs compute float16 an order of magnitude
             slower than float32, so that there ``fp16``, which every published config asks for, computes in float32.
         device: where the model lives.
     """
@@ -35,17 +36,18 @@ class Precision:
     device: torch.device
 
     def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise CasPLError(f"unknown precision {self.mode!r} (PREC): choose one of {', '.join(MODES)}")
+        check_mode(self.mode)
         if self.mode == "fp16" and self.device.type == "cpu":
-            logger.info("PREC fp16 on a CPU: computing in float32")
+            logger.info("fp16 on a CPU: computing in float32")
 
     @property
     def weights(self) -> torch.dtype:
         """Type of the frozen matrices."""
         if self.mode == "bf16":
             return torch.bfloat16
-        return torch.float16 if self.mode == "fp16" and self.device.type != "cpu" else torch.float32
+        if self.mode == "fp16" and self.device.type != "cpu":
+            return torch.float16
+        return self.autocast or torch.float32
 
     @property
     def autocast(self) -> torch.dtype | None:
@@ -73,10 +75,11 @@ class Precision:
         return torch.float16 in (self.weights, self.autocast)
 
 
-def best_device(use_accelerator: bool = True) -> torch.device:
-    """CUDA or MPS where present, else the CPU."""
-    if use_accelerator and torch.cuda.is_available():
-        return torch.device("cuda")
-    if use_accelerator and torch.backends.mps.is_available():
-        return torch.device("mps")
-    return torch.device("cpu")
+def check_mode(mode: str) -> None:
+    """Refuse an unknown mode.
+
+    Raises:
+        CasPLError: naming those that there are.
+    """
+    if mode not in MODES:
+        raise CasPLError(f"unknown precision {mode!r}: choose one of {', '.join(MODES)}")

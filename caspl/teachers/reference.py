@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 
 import torch
@@ -26,13 +25,13 @@ class Reference:
 
     def __init__(self, model: PromptedCLIP, templates: Sequence[str], segments: Sequence[str] = ()) -> None:
         self._clip = model.clip
-        self._vision = copy.deepcopy(model.vision.only(segments))
+        self._vision = model.vision.only(segments).fixed()
         self.text = self._texts(model, templates, segments)
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
         """(batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
-        return F.normalize(self._clip.visual(images, self._vision.refresh).float(), dim=-1)
+        return self._vision(self._clip.visual, images)
 
     @torch.no_grad()
     def _texts(self, model: PromptedCLIP, templates: Sequence[str], segments: Sequence[str]) -> Tensor:

@@ -92,8 +92,8 @@ class Attention(nn.Module):
             own = self.key_value(x)
         key, value = own
         if memory is not None:
-            key = torch.cat([_expand(memory.key, len(x)), key], dim=2)
-            value = torch.cat([_expand(memory.value, len(x)), value], dim=2)
+            key = torch.cat([_expand(memory.key, x.shape[0]), key], dim=2)
+            value = torch.cat([_expand(memory.value, x.shape[0]), value], dim=2)
         out = scaled_attention(query, key, value, mask)
         return self.out_proj(out.transpose(1, 2).flatten(2)), own
 
@@ -140,7 +140,7 @@ class Transformer(nn.Module):
 
 def take_rows(x: Tensor, rows: Tensor) -> Tensor:
     """Row rows[i] of sequence i: (n, tokens, width) -> (n, 1, width)."""
-    return x[torch.arange(len(x), device=x.device), rows].unsqueeze(1)
+    return x[torch.arange(x.shape[0], device=x.device), rows].unsqueeze(1)
 
 
 def scaled_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:

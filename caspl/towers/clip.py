@@ -72,11 +72,15 @@ class CLIP(nn.Module):
         return self.visual(images)
 
     def encode_text(self, ids: Tensor) -> Tensor:
-        """Token ids (texts, context_length) -> (texts, embed_dim), not normalised."""
+        """Token ids (texts, context_length) -> (texts, embed_dim), not normalised.
+
+        Not for use in a step: it asks the ids how long the texts are.
+        """
         end = ids.argmax(dim=-1)
         shared = common_prefix(ids)
         embedded = self.text.embed(ids[:, : int(end.max()) + 1])
-        return self.text(embedded[:1, :shared], embedded[:, shared:], end - shared)
+        memories = self.text.prefix(embedded[:1, :shared])
+        return self.text.classes(embedded[:, shared:], end - shared, memories, shared)[0]
 
 
 def common_prefix(ids: Tensor) -> int:

@@ -1,24 +1,31 @@
-"""The text tower, with the prefix that classes share computed once.
+"""The text tower in two parts: the prefix that classes share, computed once, and what is each class's own.
 
 CLIP's text tower is causal: what stands in front of the class words, ``[SOS][context]``, does not see them
-and is the same for every class. So the *shared* part is run once (once per image if it depends on the image) and
-each class's *own* part attends to its keys and values. Positions after the longest end token are never
-computed. Both are exact, since no later position can reach an earlier one.
+and is the same for every class. So :meth:`TextTower.prefix` runs that part once (once per image if it depends on the
+image) and leaves the keys and values of every layer; :meth:`TextTower.classes` runs each class's own part, which
+attends to them. Positions after the longest end token are never computed. Both are exact, since no later position can
+reach an earlier one.
+
+No value of a tensor steers Python here, so that a pass can be exported and captured.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
-from caspl.towers.block import LayerNorm, Transformer
+from caspl.towers.block import LayerNorm, Memory, Transformer
 from caspl.towers.sizes import Sizes
 
-TextRefresh = Callable[[int, Tensor, Tensor], tuple[Tensor, Tensor]]
-"""(layer, shared (groups, tokens, width), own (n, tokens, width)) -> both as that block shall see them.
-Called before every block; lengths must not change, for positions are fixed."""
+MOST_TEXTS = 4096  # whose activations are in memory at a time
+
+TextRefresh = Callable[[int, Tensor], Tensor]
+"""(layer, x (n, tokens, width)) -> x as that block shall see it. Called before every block with all of the prefix, or
+with the own positions of some of the classes; lengths must not change, for positions are fixed."""
 
 
 class TextTower(nn.Module):
@@ -34,8 +41,9 @@ class TextTower(nn.Module):
 
     @property
     def dtype(self) -> torch.dtype:
-        """Precision in which the blocks compute."""
-        return self.text_projection.dtype
+        """Precision of what flows from block to block: the matrices', or float32 where autocast chooses theirs."""
+        matrix = self.text_projection
+        return torch.float32 if torch.is_autocast_enabled(matrix.device.type) else matrix.dtype
 
     def embed(self, ids: Tensor) -> Tensor:
         """Token ids (..., tokens) -> embeddings (..., tokens, width), without positions."""
@@ -45,45 +53,90 @@ class TextTower(nn.Module):
         """Whether any of these tokens has an embedding; the rows of words that a CLIP has never seen may be zero."""
         return bool(self.token_embedding.weight[list(ids)].any())
 
-    def forward(self, shared: Tensor, own: Tensor, end: Tensor, refresh: TextRefresh | None = None) -> Tensor:
-        """Encode embedded texts.
+    def prefix(self, shared: Tensor, refresh: TextRefresh | None = None) -> list[Memory]:
+        """Run the positions that classes share.
 
         Args:
-            shared: (groups, P, width) embeddings of the positions 0..P-1, without positions; P may be 0.
-                groups is 1, or one per image.
-            own: (classes, S, width) embeddings of the positions P..P+S-1, or (groups, classes, S, width)
-                where they differ between the groups.
-            end: (classes,) index of the end token within ``own``.
+            shared: (groups, P, width) embeddings of the positions 0..P-1, without positions. groups is 1, or one per
+                image. With P = 0 there is nothing to remember.
             refresh: called before every block, see :data:`TextRefresh`.
 
         Returns:
-            (classes, embed_dim) for one group, else (groups, classes, embed_dim); not normalised.
+            Keys and values of every layer.
         """
-        groups, prefix, width = shared.shape
-        length = int(end.max()) + 1
+        length = shared.shape[1]
+        if length == 0:
+            return []
+        x = (shared + self.positional_embedding[:length]).to(self.dtype)
+        mask = causal_mask(0, length, x.device)
+        memories = []
+        last = len(self.transformer) - 1
+        for layer, block in enumerate(self.transformer):
+            if refresh is not None:
+                x = refresh(layer, x)
+            if layer == last:  # its output is read by nothing
+                memories.append(block.key_value(x))
+            else:
+                x, memory = block(x, mask=mask)
+                memories.append(memory)
+        return memories
+
+    def classes(
+        self,
+        own: Tensor,
+        end: Tensor,
+        memories: Sequence[Memory],
+        start: int,
+        refresh: TextRefresh | None = None,
+        recomputed: int = 0,
+    ) -> Tensor:
+        """Run what is each class's own, up to its end token.
+
+        Args:
+            own: (classes, S, width) embeddings of the positions start..start+S-1, without positions, or
+                (groups, classes, S, width) where they differ between the groups. S ends with the longest class.
+            end: (classes,) index of the end token within ``own``.
+            memories: what :meth:`prefix` returned.
+            start: number of positions before ``own``.
+            refresh: called before every block, see :data:`TextRefresh`.
+            recomputed: into how many chunks of classes the work is cut, each of which is computed again in the
+                backward pass instead of keeping its activations. 0 keeps all of them, up to ``MOST_TEXTS`` texts.
+                Exact either way.
+
+        Returns:
+            (groups, classes, embed_dim), not normalised.
+        """
+        groups = memories[0].key.shape[0] if memories else 1
         if own.dim() == 3:
             own = own.unsqueeze(0).expand(groups, -1, -1, -1)
-        classes = own.shape[1]
-        position = self.positional_embedding
-        own = (own[:, :, :length] + position[prefix : prefix + length]).flatten(0, 1).to(self.dtype)
-        shared = (shared + position[:prefix]).to(self.dtype)
+        groups, classes = own.shape[:2]
+        chunks = max(recomputed, -(-groups * classes // MOST_TEXTS))
+        if chunks <= 1 and not recomputed:
+            return self._run(own, end, memories, start, refresh)
+        run = self._run
+        if torch.is_grad_enabled():
+            run = partial(checkpoint, self._run, use_reentrant=False, preserve_rng_state=False)
+        parts = zip(own.chunk(chunks, dim=1), end.chunk(chunks), strict=True)
+        return torch.cat([run(some, ends, memories, start, refresh) for some, ends in parts], dim=1)
+
+    def _run(
+        self, own: Tensor, end: Tensor, memories: Sequence[Memory], start: int, refresh: TextRefresh | None
+    ) -> Tensor:
+        """Features (groups, classes, embed_dim) of a chunk (groups, classes, S, width)."""
+        groups, classes, length = own.shape[:3]
+        x = (own + self.positional_embedding[start : start + length]).flatten(0, 1).to(self.dtype)
         rows = end.repeat(groups)
-        keep = causal_mask(prefix, length, own.device)
+        keep = causal_mask(start, length, x.device)
+        last = len(self.transformer) - 1
         for layer, block in enumerate(self.transformer):
-            last = layer == len(self.transformer) - 1
             if refresh is not None:
-                shared, own = refresh(layer, shared, own)
-            memory = None
-            if prefix and last:
-                memory = block.key_value(shared)
-            elif prefix:
-                shared, memory = block(shared, mask=causal_mask(0, prefix, own.device))
-            if last:  # only the end tokens are read
-                own, _ = block(own, mask=keep[rows].unsqueeze(1).unsqueeze(1), memory=memory, rows=rows)
+                x = refresh(layer, x)
+            memory = memories[layer] if memories else None
+            if layer == last:  # only the end tokens are read
+                x, _ = block(x, mask=keep[rows].unsqueeze(1).unsqueeze(1), memory=memory, rows=rows)
             else:
-                own, _ = block(own, mask=keep, memory=memory)
-        features = self.ln_final(own[:, 0]) @ self.text_projection
-        return features if groups == 1 else features.unflatten(0, (groups, classes))
+                x, _ = block(x, mask=keep, memory=memory)
+        return (self.ln_final(x[:, 0]) @ self.text_projection).unflatten(0, (groups, classes))
 
 
 def causal_mask(prefix: int, length: int, device: torch.device) -> Tensor:

@@ -24,6 +24,11 @@ def encode(text: str) -> list[int]:
     return list(_tokenizer().encode(text))
 
 
+def decode(ids: Sequence[int]) -> str:
+    """The text of byte-pair ids, for people to read; other spaces and letters in capitals are gone."""
+    return str(_tokenizer().decode(list(ids))).strip()
+
+
 def tokenize(texts: Sequence[str] | str, context_length: int = 77) -> Tensor:
     """Token ids with start and end tokens, padded with zeros: (texts, context_length), int64.
 

@@ -40,10 +40,10 @@ class VisionTower(nn.Module):
             (batch, embed_dim), not normalised.
         """
         patches = self.conv1(images.to(self.conv1.weight.dtype)).flatten(2).transpose(1, 2)
-        cls = self.class_embedding.to(patches.dtype).expand(len(patches), 1, -1)
+        cls = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = torch.cat([cls, patches], dim=1) + self.positional_embedding.to(patches.dtype)
         last = len(self.transformer) - 1
-        first_row = torch.zeros(len(x), dtype=torch.long, device=x.device)
+        first_row = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         for layer, block in enumerate(self.transformer):
             if refresh is not None:
                 x = refresh(layer, x)

@@ -3,12 +3,11 @@
 python train.py --plugin docs/examples/kgcoop.py --trainer CasPL_KgCoOp --config-file docs/examples/kgcoop.yaml ...
 """
 
-from torch import Tensor
-
 from caspl.dassl.section import dataset_template
 from caspl.model import Output
 from caspl.prompts import Prompts, coop_context
-from caspl.teachers.reference import Reference
+from caspl.step import Batch, Terms
+from caspl.teachers import Reference
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
 from trainers.registry import register
@@ -28,9 +27,9 @@ class KgCoOp(PromptTrainer):
     def prepare(self) -> None:
         self.reference = Reference(self.model, (dataset_template(self.cfg),))
 
-    def losses(self, output: Output, images: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def losses(self, output: Output, batch: Batch) -> Terms:
         distance = (output.text - self.reference.text).square().sum(dim=-1).mean()
-        return super().losses(output, images, labels) | {"knowledge": self.options.W * distance}
+        return super().losses(output, batch) | {"knowledge": self.options.W * distance}
 
 
 CASES = [("KgCoOp", {"text.adapting.values"}, {"W": 4.0})]  # rows of the test matrix: name, what learns, settings

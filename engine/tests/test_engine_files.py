@@ -99,6 +99,42 @@ def test_writes_are_atomic(tmp_path: Path, make_trainer: Any) -> None:
     assert path.stat().st_mode == plain.stat().st_mode
 
 
+def test_a_new_file_survives_a_power_cut(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = []
+    sync, replace = os.fsync, os.replace
+
+    def watch(descriptor: int) -> None:
+        steps.append("folder" if os.path.samestat(os.fstat(descriptor), os.stat(tmp_path)) else "file")
+        sync(descriptor)
+
+    def moved(*paths: Any) -> None:
+        steps.append("replace")
+        replace(*paths)
+
+    monkeypatch.setattr(os, "fsync", watch)
+    monkeypatch.setattr(os, "replace", moved)
+    with atomic_write(tmp_path / "file", "w") as file:
+        file.write("text")
+    assert steps == ["file", "replace", "folder"]
+    # A bare name lies in the current folder.
+    monkeypatch.chdir(tmp_path)
+    with atomic_write("other", "w") as file:
+        file.write("text")
+    assert steps[3:] == steps[:3]
+
+
+def test_folders_that_cannot_be_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: Any) -> int:
+        raise PermissionError
+
+    # As on Windows.
+    monkeypatch.setattr(os, "open", refuse)
+    with atomic_write(tmp_path / "file", "w") as file:
+        file.write("text")
+    monkeypatch.undo()
+    assert (tmp_path / "file").read_text() == "text"
+
+
 def test_writers_of_one_file_do_not_mix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # As two writers with the same number, in two containers.
     path = tmp_path / "file"

@@ -17,6 +17,7 @@ from yacs.config import CfgNode
 from caspl.boosting import Header, write_boosting
 from caspl.towers import CLIP
 from caspl.zoo import SHIPPED, weights_hash
+from tests.device import DEVICE
 from tests.parity import recipe
 
 CASES = Path(__file__).parent / "cases"
@@ -131,7 +132,8 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
 def evaluate(trainer: Any, case: dict[str, Any]) -> np.ndarray:
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        return trainer.model_inference(torch.from_numpy(recipe.images("test", 6, case["seed"]))).numpy()
+        images = torch.from_numpy(recipe.images("test", 6, case["seed"])).to(DEVICE)
+        return trainer.model_inference(images).cpu().numpy()
 
 
 def run_training(trainer: Any, case: dict[str, Any]) -> tuple[list[float], list[float]]:
@@ -146,7 +148,7 @@ def run_training(trainer: Any, case: dict[str, Any]) -> tuple[list[float], list[
             labels = recipe.labels(name, case["batch"], len(case["classnames"]), case["seed"])
             images = recipe.images(name, case["batch"], case["seed"])
             batch = {"img": torch.from_numpy(images), "label": torch.from_numpy(labels)}
-            losses.append(trainer.forward_backward(batch)["loss"])
+            losses.append(float(trainer.forward_backward(batch)["loss"]))
     return losses, rates
 
 

@@ -31,7 +31,8 @@ def foreign(trainer: Any, cfg: CfgNode, classnames: Sequence[str], boosted: bool
 def ours(cfg: CfgNode, classnames: Sequence[str]) -> Any:
     """Our own trainer of the same config, prepared."""
     trainer = make_trainer(cfg, classnames)
-    trainer.prepare()
+    if trainer.segments.learned():
+        trainer.start()
     return trainer
 
 
@@ -61,5 +62,5 @@ def train(trainer: Any, batch: Callable[[int, int], dict[str, Tensor]], epochs: 
     trainer.set_model_mode("train")
     for trainer.epoch in range(epochs):
         for trainer.batch_idx in range(batches):
-            losses.append(trainer.forward_backward(batch(trainer.epoch, trainer.batch_idx))["loss"])
+            losses.append(float(trainer.forward_backward(batch(trainer.epoch, trainer.batch_idx))["loss"]))
     return losses

@@ -192,7 +192,7 @@ def test_other_weights_are_refused(clips: dict[str, str], tmp_path: Path, monkey
     file = boosting_file(tmp_path / "other.safetensors", "other")
     cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path, TRAINER__CASPL__BOOSTING=str(file))
     monkeypatch.undo()
-    with pytest.raises(CasPLError, match="was made for the student other"):
+    with pytest.raises(CasPLError, match="were made for the student other"):
         foreign(standins.CoOp, cfg, CLASSES)
 
 

@@ -196,29 +196,6 @@ def test_class_specific_tokens_refuse_other_classes() -> None:
         text(CLIP_.text)
 
 
-def test_text_features_are_kept_in_evaluation_only() -> None:
-    adapting = segment("adapting", 4, 2, SIZES.text_width)
-    model = PromptedCLIP(tiny_clip(), TextCascade([adapting]), VisionCascade(), NAMES).eval()
-    with torch.no_grad():
-        kept = model.encode_text()
-        assert model.encode_text() is kept
-        model.set_classes(NAMES[:2])
-        assert len(model.encode_text()) == 2
-        model.train()
-        assert model.encode_text() is not model.encode_text()
-
-
-def test_text_that_does_not_learn_is_encoded_once_in_training() -> None:
-    """VPT's text, and boosting tokens that are frozen."""
-    frozen = Segment("boosting", normal_tokens(2, 3, SIZES.text_width), trainable=False)
-    model = PromptedCLIP(tiny_clip(), TextCascade([frozen]), VisionCascade(), NAMES).train()
-    kept = model.encode_text()
-    assert model.encode_text() is kept
-    frozen.values.requires_grad_(True)
-    model.forget_text()
-    assert model.encode_text().requires_grad
-
-
 def test_frozen_towers_stay_in_evaluation_mode() -> None:
     model = PromptedCLIP(tiny_clip(), TextCascade(), VisionCascade(), NAMES).train()
     assert not model.clip.training

@@ -12,6 +12,7 @@ import torch
 
 import caspl
 from caspl.results import RunRecord, environment, machine
+from caspl.runtime import Runtime
 
 
 def test_environment_fills_a_record() -> None:
@@ -34,24 +35,24 @@ def test_peak_memory_is_in_mebibytes() -> None:
 
 def test_without_resource_the_peak_is_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "resource", None)
-    monkeypatch.setattr(machine, "_cuda_in_use", lambda: None)
     assert machine.peak_memory_mb() == 0.0
 
 
-def test_without_torch_there_is_no_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "torch", None)
-    assert machine.hardware()["device"] == "cpu"
+class Card:
+    """A device that counts its tensors' memory."""
+
+    device_name = "Some GPU"
+    device_memory_mb = 3.0
 
 
-def test_a_gpu_that_computed_is_named_and_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_computed_is_named_and_measured_not_what_stands_by(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_initialized", lambda: True)
-    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Some GPU")
-    monkeypatch.setattr(torch.cuda, "max_memory_allocated", lambda: 3 * 2**20)
-    assert machine.hardware()["device"] == "Some GPU"
-    assert machine.peak_memory_mb() == 3.0
-    monkeypatch.setattr(torch.cuda, "is_initialized", lambda: False)
-    assert machine.hardware()["device"] == "cpu"
+    assert machine.hardware(Card())["device"] == "Some GPU"
+    assert machine.peak_memory_mb(Card()) == 3.0
+    cpu, mps = Runtime(torch.device("cpu")), Runtime(torch.device("mps"))
+    assert [machine.hardware(runtime)["device"] for runtime in (None, cpu, mps)] == ["cpu", "cpu", "mps"]
+    assert machine.peak_memory_mb(cpu) > 50
 
 
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch: pytest.MonkeyPatch) -> None:

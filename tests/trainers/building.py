@@ -11,6 +11,7 @@ from torch import Tensor
 from dassl.engine import TRAINER_REGISTRY
 from tests.cases import Case
 from tests.conftest import CLASSES, boosting_file
+from tests.device import DEVICE
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
 
@@ -27,7 +28,8 @@ def build(case: Case, boosted: bool, clips: dict[str, str], folder: Path, precis
     torch.manual_seed(3)
     cfg = make_cfg(name, clips["student"], SIZES.resolution, **(settings | more))
     trainer = make_trainer(cfg, CLASSES)
-    trainer.prepare()
+    if trainer.segments.learned():
+        trainer.start()
     trainer.num_batches, trainer.batch_idx = 2, 0
     return trainer
 
@@ -43,4 +45,4 @@ def logits(trainer: Any) -> Tensor:
     """Of a fixed batch, in evaluation."""
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        return trainer.model_inference(batch(9)["img"])
+        return trainer.model_inference(batch(9)["img"].to(DEVICE)).cpu()

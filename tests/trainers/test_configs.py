@@ -14,7 +14,8 @@ from yacs.config import CfgNode
 import datasets  # noqa: F401  registers
 import train
 import trainers  # noqa: F401  registers
-from caspl.dassl.run_folder import claim
+from caspl.dassl.outcome import PHASE_1
+from caspl.dassl.run_folder import keep_settings
 from caspl.errors import CasPLError
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -321,11 +322,13 @@ def test_a_command_of_the_release_and_what_it_says_in_vain(log: pytest.LogCaptur
 
 def test_a_folder_knows_a_run_in_either_words(tmp_path: Path) -> None:
     out = ["OUTPUT_DIR", str(tmp_path)]
-    claim(config("CasPL", *out, "KD.TEMPERATURE", "2", "KD.FIRST_TRAIN", "True", "KD.IS_TEST", "True"), "CASPL")
+    keep_settings(
+        config("CasPL", *out, "KD.TEMPERATURE", "2", "KD.FIRST_TRAIN", "True", "KD.IS_TEST", "True"), {"CASPL": PHASE_1}
+    )
     (tmp_path / "resume.pt").touch()
-    claim(config("CasPL", *out, "TRAINER.CASPL.TEMPERATURE", "2"), "CASPL")
+    keep_settings(config("CasPL", *out, "TRAINER.CASPL.TEMPERATURE", "2"), {"CASPL": PHASE_1})
     with pytest.raises(CasPLError, match=r"TRAINER\.CASPL\.TEMPERATURE 2\.0 there, 4\.0 here"):
-        claim(config("CasPL", *out, "KD.TEMPERATURE", "4"), "CASPL")
+        keep_settings(config("CasPL", *out, "KD.TEMPERATURE", "4"), {"CASPL": PHASE_1})
 
 
 # The file of another method ----------------------------------------------------------------------------------

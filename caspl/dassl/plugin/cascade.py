@@ -18,7 +18,8 @@ from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, fi
 from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.stored import store
 from caspl.dassl.plugin.texts import boost_text
-from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, load_student
+from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options
+from caspl.dassl.student import load_student
 from caspl.errors import CasPLError, first_line
 from caspl.prompts import Segment
 from caspl.towers import CLIP

@@ -66,8 +66,8 @@ def boosted_text(
     """
     device = clip.logit_scale.device
     before = [] if tokens is None else [Segment("boosting", tokens, trainable=False).to(device)]
-    cascades = Prompts(templates=templates).cascade(Prompts(before=before))
-    return PromptedCLIP(clip, *cascades, classnames).encode_text()
+    prompts = Prompts(templates=templates).behind(Prompts(before=before))
+    return PromptedCLIP.of(clip, prompts, classnames).encode_text()
 
 
 def words_of(kept: Kept, clip: CLIP, classnames: Sequence[str], own: str, learns: bool) -> tuple[str, ...]:

@@ -2,74 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
-import torch
-from torch import Tensor, nn
 from yacs.config import CfgNode
 
+from caspl.checkpoint import ABOUT, SegmentStore
+from caspl.dassl.outcome import PHASE_1
 from caspl.dassl.phase1 import Phase1
-from caspl.dassl.run_folder import claim
-from caspl.dassl.section import check_options, load_student
+from caspl.dassl.run_folder import keep_settings
+from caspl.dassl.section import check_options
+from caspl.dassl.stepping import Stepping
+from caspl.dassl.student import given_pixels, load_student
 from caspl.errors import CasPLError
+from caspl.files import Claim
 from caspl.model import PromptedCLIP
-from caspl.step.precision import Precision, best_device
+from caspl.runtime import Runtime
+from caspl.step import Precision
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
 
 
-class CasPL(Phase1, TrainerX):
+class CasPL(Phase1, Stepping, TrainerX):
     """Phase 1: the towers, the teacher and the loss are this library's, whatever CLIP the code base has."""
 
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
         check_options(cfg)
-        self.precision = Precision(cfg.TRAINER.CASPL.PREC, best_device(cfg.USE_CUDA))
 
     def build_model(self) -> None:
         cfg = self.cfg
-        self.device = self.precision.device
+        self.device = Runtime.choose(cfg.USE_CUDA).device
+        self.precision = Precision(cfg.TRAINER.CASPL.PREC, self.device)
         clip, self.student_hash = load_student(cfg)
-        text, vision = self.boosting_segments(clip).cascade()
-        self.model = PromptedCLIP(self.precision.place(clip), text, vision, self.dm.dataset.classnames)
-        self.model.to(self.device)
-        self.scaler = self.precision.scaler()
-        segments = nn.ModuleDict({name.split(".")[0]: segment for name, segment in self.model.segments().items()})
-        if not segments:
+        prompts = self.boosting_segments(clip)
+        if not prompts.trainable:
             raise CasPLError("there are no tokens to learn: look at the lengths and depths in TRAINER.CASPL")
-        self.make_teacher()
+        self.model = PromptedCLIP.of(self.precision.place(clip), prompts, self.dm.dataset.classnames)
+        pixels = given_pixels(cfg).as_dict()
+        segments = SegmentStore(self.model, cfg.MODEL.BACKBONE.NAME, self.student_hash, pixels)
+        segments.more = (self._step_state, self._take_step_state)  # the original Dassl saves nothing but models
+        segments.register_load_state_dict_pre_hook(_rename)
         self.optim = build_optimizer(segments, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model("CasPL", segments, self.optim, self.sched)
 
+    def train(self) -> None:  # type: ignore[override]
+        with Claim.within(self.cfg.OUTPUT_DIR, "a run of CasPL"):
+            super().train()
+
     def before_train(self) -> None:
-        claim(self.cfg, "CASPL")  # Dassl goes on with whatever lies in the folder: never with another run's tokens
+        # Dassl goes on with whatever lies in the folder: never with another run's tokens.
+        keep_settings(self.cfg, {"CASPL": PHASE_1})
+        self.start()
         super().before_train()
 
-    def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
-        super().set_model_mode(mode, names)
-        self.model.train(mode == "train")
+    def _step_state(self) -> dict[str, Any]:
+        return self.step.state_dict()
 
-    def forward_backward(self, batch: Mapping[str, Any]) -> dict[str, float]:
-        images = batch["img"].to(self.device)
-        with self.precision.compute():
-            output = self.model(images)
-            loss = self.divergence(output, images)
-        if not torch.isfinite(loss):
-            raise CasPLError(f"the loss is {loss.item()} in epoch {self.epoch + 1}: lower OPTIM.LR, or use PREC fp32")
-        self.optim.zero_grad()
-        self.scaler.scale(loss).backward()
-        self.scaler.step(self.optim)
-        self.scaler.update()
-        if self.batch_idx + 1 == self.num_batches:
-            self.update_lr()
-        return {"loss": loss.item()}
+    def _take_step_state(self, state: dict[str, Any]) -> None:
+        if hasattr(self, "step"):  # evaluation takes no step
+            self.step.load_state_dict(state)
 
-    def model_inference(self, input: Tensor) -> Tensor:
-        with self.precision.compute():
-            return self.model(input).logits
 
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        super().load_model(directory, epoch)
-        self.model.forget_text()
+def _rename(segments: SegmentStore, state: dict[str, Any], prefix: str, *_: Any) -> None:
+    """Take checkpoints of version 0.1.0, which called the tokens otherwise and said nothing of them."""
+    for tower in ("text", "vision"):
+        if prefix + f"{tower}.values" in state:
+            state[prefix + f"{tower}.boosting.values"] = state.pop(prefix + f"{tower}.values")
+            state.setdefault(prefix + ABOUT, segments.get_extra_state() | {"more": {}})

@@ -15,7 +15,8 @@ from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.kept import Kept, boosted_text, kept_features, words_of
 from caspl.dassl.plugin.names import USUAL_NAME, find_ids, find_start, require_room
 from caspl.dassl.plugin.stored import BoostingTokens
-from caspl.dassl.section import dataset_template, load_student
+from caspl.dassl.section import dataset_template
+from caspl.dassl.student import load_student
 from caspl.errors import CasPLError
 from caspl.prompts import Segment
 from caspl.towers import CLIP

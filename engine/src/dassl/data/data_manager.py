@@ -9,6 +9,7 @@ import torch
 from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
+from ..utils.device import configured_device
 from ..utils.logger import logger
 from .batch import collate
 from .datasets.base_dataset import Datum
@@ -89,7 +90,7 @@ def build_data_loader(
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=collate if isinstance(dataset, TensorWrapper) else None,
         drop_last=is_train and len(data_source) >= batch_size,
-        pin_memory=torch.cuda.is_available() and cfg.USE_CUDA,
+        pin_memory=configured_device(cfg).type == "cuda",
     )
     if len(loader) == 0:
         raise AssertionError(f"{sampler_type} yields no batch of {batch_size} from {len(data_source)} images")

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..utils.checkpoint import load_checkpoint, resume_from_checkpoint, save_checkpoint
+from ..utils.checkpoint import BEST_NAME, load_to_cpu, resume_from_checkpoint, save_checkpoint
 from ..utils.logger import logger
 from ..utils.tools import tolist_if_not
 from .writer import open_writer
@@ -118,12 +118,12 @@ class TrainerBase:
         if not directory:
             logger.info("Note that load_model() is skipped as no pretrained model is given")
             return
-        model_file = "model-best.pth.tar" if epoch is None else f"model.pth.tar-{epoch}"
+        model_file = BEST_NAME if epoch is None else f"model.pth.tar-{epoch}"
         for name in self.get_model_names():
             path = os.path.join(directory, name, model_file)
             if not os.path.exists(path):
                 raise FileNotFoundError(f"No model at {path}")
-            checkpoint = load_checkpoint(path)
+            checkpoint = load_to_cpu(path)
             result = checkpoint.get("val_result")
             shown = "none" if result is None else f"{result:.1f}"
             logger.info("Load %s to %s (epoch=%s, val_result=%s)", path, name, checkpoint.get("epoch"), shown)

@@ -15,13 +15,16 @@ from yacs.config import CfgNode
 from ..data.data_manager import DataManager
 from ..data.transforms.kit import on_tensors
 from ..evaluation.build import build_evaluator
+from ..utils.checkpoint import BEST_NAME
+from ..utils.device import configured_device
 from ..utils.logger import logger
 from .base import Names, TrainerBase
+from .best import bring_best, read_best_result
 from .snapshot import (
     State,
+    find_snapshot,
     load_random_state,
     random_state,
-    read_snapshot,
     remove_snapshot,
     snapshot_path,
     write_snapshot,
@@ -58,8 +61,7 @@ class SimpleTrainer(TrainerBase):
     def __init__(self, cfg: CfgNode) -> None:
         super().__init__()
         self.check_cfg(cfg)
-        use_cuda = torch.cuda.is_available() and cfg.USE_CUDA
-        self.device = torch.device("cuda" if use_cuda else "cpu")
+        self.device = self.choose_device(cfg)
         self.start_epoch = self.epoch = 0
         self.max_epoch: int = cfg.OPTIM.MAX_EPOCH
         self.output_dir: str = cfg.OUTPUT_DIR
@@ -72,6 +74,13 @@ class SimpleTrainer(TrainerBase):
 
     def check_cfg(self, cfg: CfgNode) -> None:
         """Hook: refuse a configuration that the method cannot work with. Nothing is built yet."""
+
+    def choose_device(self, cfg: CfgNode) -> torch.device:
+        """Hook: return the device to compute on: CUDA's if it is wanted and there, else the CPU.
+
+        Nothing is built yet. Loaders pin their memory, or do not, by the configuration alone.
+        """
+        return configured_device(cfg)
 
     def build_data_loader(self) -> None:
         """Build the data manager and take its loaders over."""
@@ -96,27 +105,68 @@ class SimpleTrainer(TrainerBase):
         super().train(self.start_epoch, self.max_epoch)
 
     def before_train(self) -> None:
-        """Resume, if there is anything to resume, and open the event files.
+        """Open the event files and resume, if there is anything to resume.
 
         Raises:
             RuntimeError: no model is registered.
+            ValueError: the best model is wanted, but there are no validation images to tell which one that is.
         """
         if not self._models:
             raise RuntimeError(
                 f"{type(self).__name__} has registered no model, so there is nothing to train: "
                 "evaluate it (--eval-only), or call register_model() in build_model()"
             )
-        snapshot = self._snapshot()
-        if snapshot is None:
-            self.start_epoch = self.resume_model_if_exist(self.cfg.RESUME or self.output_dir)
+        if self._keeps_best() and self.val_loader is None:
+            raise ValueError(
+                "TEST.FINAL_MODEL best_val chooses a model by validation images, of which "
+                f"{self.cfg.DATASET.NAME} has none, and test images must not choose it: "
+                "set TEST.FINAL_MODEL last_step, or give the data set validation images"
+            )
         writer_dir = os.path.join(self.output_dir, "tensorboard")
         os.makedirs(writer_dir, exist_ok=True)
         self.init_writer(writer_dir)
-        if snapshot is not None:
-            self.load_resume_state(snapshot)
-            logger.info("Found snapshot in %s (will resume at epoch %d)", self.output_dir, self.start_epoch + 1)
+        # After all that may draw: a snapshot brings the states of the generators along.
+        self.resume()
         # Remember the starting time (for computing the elapsed time).
         self.time_start = time.time()
+
+    def resume(self) -> None:
+        """Go on from an earlier run, if there is one: from its snapshot, else from its checkpoints.
+
+        Snapshots are looked for in the output folder and then in RESUME, checkpoints in RESUME if it is set, else in
+        the output folder. A best model in RESUME is copied into the output folder, where the end of training expects
+        it. ``before_train`` reads earlier runs here only, so that a subclass can wrap it to say what a broken file
+        means. No random number is drawn.
+
+        Raises:
+            ValueError: a snapshot is of other models.
+            Exception: a file is missing or broken; each reader has its own exceptions.
+        """
+        folders = [folder for folder in (self.output_dir, self.cfg.RESUME) if folder and self.rolling_resume]
+        found = find_snapshot(folders)
+        if found is not None:
+            folder, state = found
+            self.load_resume_state(state)
+            logger.info("Found snapshot in %s (will resume at epoch %d)", folder, self.start_epoch + 1)
+        else:
+            folder = self.cfg.RESUME or self.output_dir
+            self.start_epoch = self.resume_model_if_exist(folder)
+        if self.start_epoch == 0 or not self._keeps_best():
+            return
+        names = self.get_model_names()
+        if found is None:
+            best_result = read_best_result(folder, names)
+            self.best_result = self.best_result if best_result is None else best_result
+        bring_best(folder, self.output_dir, names)
+
+    def numbers_arrived(self, numbers: list[tuple[int, dict[str, float]]]) -> None:
+        """Hook: look at what ``forward_backward`` returned for the batches since the last call, before it is reported.
+
+        Called when a line is due and when an epoch ends, since only then are tensors brought to the host.
+
+        Args:
+            numbers: index of a batch in its epoch and its numbers by name, in the order of the batches.
+        """
 
     def after_train(self) -> None:
         """Evaluate the last model, or the one that was best in validation."""
@@ -138,21 +188,16 @@ class SimpleTrainer(TrainerBase):
         """Keep the best model by validation, if wanted, and write checkpoints."""
         last_epoch = self.epoch + 1 == self.max_epoch
         frequency = self.cfg.TRAIN.CHECKPOINT_FREQ
-        if not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val":
+        if self._keeps_best():
             result = self.test(split="val")
             if result > self.best_result:
                 self.best_result = result
-                self.save_model(self.epoch, self.output_dir, val_result=result, model_name="model-best.pth.tar")
+                self.save_model(self.epoch, self.output_dir, val_result=result, model_name=BEST_NAME)
         if last_epoch or (frequency > 0 and (self.epoch + 1) % frequency == 0):
             self.save_model(self.epoch, self.output_dir)
 
-    def _snapshot(self) -> State | None:
-        """Return the snapshot to go on from: this run's own, else that of the run in RESUME."""
-        if not self.rolling_resume:
-            return None
-        folders = [folder for folder in (self.output_dir, self.cfg.RESUME) if folder]
-        found = (read_snapshot(snapshot_path(folder)) for folder in folders)
-        return next((snapshot for snapshot in found if snapshot is not None), None)
+    def _keeps_best(self) -> bool:
+        return not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val"
 
     def _epoch_begins(self) -> None:
         if not on_tensors(self.cfg):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +15,7 @@ from ..utils.atomic import atomic_write, save_whole
 from ..utils.checkpoint import load_plain
 
 __all__ = [
+    "find_snapshot",
     "load_random_state",
     "random_state",
     "read_snapshot",
@@ -44,6 +46,15 @@ def read_snapshot(path: str) -> State | None:
     return load_plain(path, map_location="cpu")
 
 
+def find_snapshot(folders: Iterable[str]) -> tuple[str, State] | None:
+    """Return the first of these folders that holds a snapshot, and what it holds; None if there is none."""
+    for folder in folders:
+        state = read_snapshot(snapshot_path(folder))
+        if state is not None:
+            return folder, state
+    return None
+
+
 def remove_snapshot(path: str) -> None:
     """Delete the snapshot if there is one."""
     with suppress(FileNotFoundError):
@@ -51,14 +62,15 @@ def remove_snapshot(path: str) -> None:
 
 
 def random_state() -> State:
-    """Return the states of all global generators: Python, numpy, torch on CPU and CUDA."""
+    """Return the states of all global generators: Python, numpy, torch on CPU and, if it is in use, CUDA."""
     name, keys, position, has_gauss, cached = np.random.get_state()
     return {
         "python": random.getstate(),
         # The safe loader knows no arrays, and not every torch knows uint32.
         "numpy": (name, torch.from_numpy(np.asarray(keys).astype(np.int64)), position, has_gauss, cached),
         "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        # Asking starts CUDA, which a run on the CPU has no use for, and which takes memory of every device.
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],
     }
 
 
@@ -69,6 +81,6 @@ def load_random_state(state: State) -> None:
     np.random.set_state((name, keys.numpy().astype(np.uint32), position, has_gauss, cached))
     torch.set_rng_state(state["torch"])
     # A machine with other devices than before takes what it can.
-    devices = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    devices = torch.cuda.device_count() if state["cuda"] and torch.cuda.is_available() else 0
     for device, cuda_state in enumerate(state["cuda"][:devices]):
         torch.cuda.set_rng_state(cuda_state, device)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import os
 import secrets
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import IO, Any
 
 import torch
 
-__all__ = ["atomic_write", "save_whole"]
+__all__ = ["atomic_write", "copy_whole", "save_whole"]
 
 
 @contextmanager
@@ -41,6 +42,13 @@ def atomic_write(path: str | os.PathLike[str], mode: str = "wb") -> Iterator[IO[
         with suppress(FileNotFoundError):
             os.remove(temporary)
         raise
+    _sync_folder(os.path.dirname(path) or ".")
+
+
+def copy_whole(source: str | os.PathLike[str], target: str | os.PathLike[str]) -> None:
+    """Copy the bytes of a file atomically; the folder of ``target`` must exist."""
+    with open(source, "rb") as old, atomic_write(target) as new:
+        shutil.copyfileobj(old, new)
 
 
 def save_whole(content: Any, file: IO[bytes]) -> None:
@@ -51,3 +59,13 @@ def save_whole(content: Any, file: IO[bytes]) -> None:
     buffer = io.BytesIO()
     torch.save(content, buffer)
     file.write(buffer.getbuffer())
+
+
+def _sync_folder(folder: str) -> None:
+    # The new name is the folder's content, which a power cut would lose. Not every system can open a folder.
+    with suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import pickle
-import shutil
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, Protocol, TypeVar
@@ -16,17 +15,21 @@ from typing import Any, Protocol, TypeVar
 import torch
 from torch import nn
 
-from .atomic import atomic_write, save_whole
+from .atomic import atomic_write, copy_whole, save_whole
 from .legacy import load_legacy
 from .logger import logger
 
 __all__ = [
+    "BEST_NAME",
     "load_checkpoint",
     "load_plain",
+    "load_to_cpu",
     "resume_from_checkpoint",
     "save_checkpoint",
     "strip_module_prefix",
 ]
+
+BEST_NAME = "model-best.pth.tar"
 
 V = TypeVar("V")
 
@@ -70,9 +73,8 @@ def save_checkpoint(
     with atomic_write(os.path.join(save_dir, "checkpoint"), "w") as file:
         file.write(f"{name}\n")
     if is_best:
-        best = os.path.join(save_dir, "model-best.pth.tar")
-        with open(fpath, "rb") as source, atomic_write(best) as file:
-            shutil.copyfileobj(source, file)
+        best = os.path.join(save_dir, BEST_NAME)
+        copy_whole(fpath, best)
         logger.info('Best checkpoint saved to "%s"', best)
 
 
@@ -86,12 +88,25 @@ def load_checkpoint(fpath: str) -> dict[str, Any]:
         FileNotFoundError: there is no such file.
         pickle.UnpicklingError: the file holds other things than tensors and plain values.
     """
+    return _load(fpath, map_location=None if torch.cuda.is_available() else "cpu")
+
+
+def load_to_cpu(fpath: str) -> dict[str, Any]:
+    """Read a checkpoint as :func:`load_checkpoint` does, but with all tensors on the CPU.
+
+    This is for states that are copied to where they belong: neither does it start CUDA in a run on the CPU, nor is
+    there a second copy on the device.
+    """
+    return _load(fpath, map_location="cpu")
+
+
+def _load(fpath: str, map_location: str | None) -> dict[str, Any]:
     if fpath is None:
         raise ValueError("File path is None")
     if not os.path.exists(fpath):
         raise FileNotFoundError(f'File is not found at "{fpath}"')
     try:
-        return load_plain(fpath, map_location=None if torch.cuda.is_available() else "cpu")
+        return load_plain(fpath, map_location)
     except Exception:
         logger.error('Unable to load checkpoint from "%s"', fpath)
         raise
@@ -132,7 +147,7 @@ def resume_from_checkpoint(
     with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
         fpath = os.path.join(fdir, file.readline().strip())
     logger.info('Loading checkpoint from "%s"', fpath)
-    checkpoint = load_checkpoint(fpath)
+    checkpoint = load_to_cpu(fpath)
     model.load_state_dict(checkpoint["state_dict"])
     logger.info("Loaded model weights")
     for name, target in (("optimizer", optimizer), ("scheduler", scheduler)):

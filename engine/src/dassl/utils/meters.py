@@ -6,12 +6,19 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ["AverageMeter", "MetricMeter"]
+__all__ = ["AverageMeter", "MetricMeter", "number", "require_metrics"]
 
 
-def _number(value: Any) -> Any:
+def number(value: Any) -> Any:
+    """Return a tensor or an array of one element as a number, and anything else as it is."""
     # Tensors and numpy scalars alike, without importing either.
     return value.item() if hasattr(value, "item") else value
+
+
+def require_metrics(summary: Any) -> None:
+    """Raise TypeError unless ``summary`` is a dictionary."""
+    if not isinstance(summary, Mapping):
+        raise TypeError("Input to MetricMeter.update() must be a dictionary")
 
 
 class AverageMeter:
@@ -34,7 +41,7 @@ class AverageMeter:
 
     def update(self, val: Any, n: int = 1) -> None:
         """Add ``val`` (a number or a one-element tensor), seen ``n`` times."""
-        self.val = _number(val)
+        self.val = number(val)
         self.sum += self.val * n
         self.count += n
         self.avg = self.avg * 0.9 + self.val * 0.1 if self.ema else self.sum / self.count
@@ -55,8 +62,7 @@ class MetricMeter:
         """Add one value a name; None is ignored, anything but a dictionary is a TypeError."""
         if input_dict is None:
             return
-        if not isinstance(input_dict, Mapping):
-            raise TypeError("Input to MetricMeter.update() must be a dictionary")
+        require_metrics(input_dict)
         for name, value in input_dict.items():
             self.meters[name].update(value)
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import warnings
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -98,6 +99,14 @@ def set_random_seed(seed: int) -> None:
 
 def collect_env_info() -> str:
     """Describe platform and versions. Slow: it starts other programs to ask them."""
-    from torch.utils.collect_env import get_pretty_env_info
+    from unittest.mock import patch
 
-    return f"{get_pretty_env_info()}\n        Pillow ({PIL.__version__})"
+    from torch.utils import collect_env
+
+    def loading() -> str:
+        return os.environ.get("CUDA_MODULE_LOADING", "N/A")
+
+    # For this one line torch would start CUDA, which a run on the CPU has no use for.
+    idle = not torch.cuda.is_initialized()
+    with patch.object(collect_env, "get_cuda_module_loading_config", loading) if idle else nullcontext():
+        return f"{collect_env.get_pretty_env_info()}\n        Pillow ({PIL.__version__})"

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .checkpoint import load_checkpoint, strip_module_prefix
+from .checkpoint import load_to_cpu, strip_module_prefix
 from .logger import logger
 
 __all__ = [
@@ -27,7 +27,7 @@ def load_pretrained_weights(model: nn.Module, weight_path: str) -> None:
         model: the model.
         weight_path: a checkpoint or a bare state dict; one leading "module." of a key is taken off.
     """
-    checkpoint = load_checkpoint(weight_path)
+    checkpoint = load_to_cpu(weight_path)
     given = strip_module_prefix(checkpoint.get("state_dict", checkpoint))
     own = model.state_dict()
     fitting = {key: value for key, value in given.items() if key in own and own[key].size() == value.size()}

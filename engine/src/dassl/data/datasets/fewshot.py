@@ -5,25 +5,34 @@ from __future__ import annotations
 import random
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol, TypeVar
 
 from ...utils.logger import logger
-
-if TYPE_CHECKING:
-    from .base_dataset import Datum
 
 __all__ = ["group_by", "sample_shots"]
 
 
-def group_by(items: Iterable[Datum], key: Callable[[Datum], int]) -> dict[int, list[Datum]]:
+class Labelled(Protocol):
+    """What can be sampled by class."""
+
+    @property
+    def label(self) -> int:
+        """Class number."""
+
+
+T = TypeVar("T")
+L = TypeVar("L", bound=Labelled)
+
+
+def group_by(items: Iterable[T], key: Callable[[T], int]) -> dict[int, list[T]]:
     """Group items by a key; groups come in order of first appearance, items keep their order."""
-    groups: dict[int, list[Datum]] = defaultdict(list)
+    groups: dict[int, list[T]] = defaultdict(list)
     for item in items:
         groups[key(item)].append(item)
     return groups
 
 
-def sample_shots(sources: Sequence[list[Datum]], num_shots: int, repeat: bool) -> Sequence[list[Datum]]:
+def sample_shots(sources: Sequence[list[L]], num_shots: int, repeat: bool) -> Sequence[list[L]]:
     """Draw up to ``num_shots`` images of each class of each list from Python's global generator.
 
     Args:
@@ -37,8 +46,8 @@ def sample_shots(sources: Sequence[list[Datum]], num_shots: int, repeat: bool) -
     return [_sample(source, num_shots, repeat) for source in sources]
 
 
-def _sample(source: list[Datum], num_shots: int, repeat: bool) -> list[Datum]:
-    sample: list[Datum] = []
+def _sample(source: list[L], num_shots: int, repeat: bool) -> list[L]:
+    sample: list[L] = []
     for group in group_by(source, lambda item: item.label).values():
         if len(group) >= num_shots:
             # Also when the group has exactly that many: the draw shuffles it.

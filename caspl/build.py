@@ -1,0 +1,97 @@
+"""From a checkpoint alone to the model: no config, no data manager, no code of the method."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor
+
+from caspl.boosting import read_boosting
+from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from caspl.errors import CasPLError
+from caspl.model import PromptedCLIP
+from caspl.prompts import Prompts, Segment
+from caspl.towers import CLIP
+from caspl.zoo import load_clip, require_student, weights_hash
+
+
+def load_model(
+    path: str | Path, clip: CLIP | None = None, classnames: Sequence[str] | None = None, epoch: int | None = None
+) -> PromptedCLIP:
+    """The model that a run has left, in float32 on the CPU.
+
+    Args:
+        path: a run's folder, a checkpoint in it, or a boosting file (boosting alone: class names without a template).
+        clip: the student; by default it is loaded by the name that the file gives.
+        classnames: others than the run's; class-specific tokens cannot be moved.
+        epoch: with a folder, the checkpoint to load; by default the best, else the last.
+
+    Raises:
+        CasPLError: if there is no such file, or if it does not say how its model is built (those of version 0.1.0 do
+            not), or if the student is another.
+    """
+    path = Path(path)
+    found = _boosting(path) if path.suffix == ".safetensors" else read_checkpoint(_file(path, epoch))
+    if not found.description:
+        raise CasPLError(
+            f"{found.path} does not say how its model is built, as files before version 0.2.0 did not: evaluate it "
+            "with the config that it was trained with, or save it anew by resuming that run"
+        )
+    clip = load_clip(found.student) if clip is None else clip
+    require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
+    prompts = Prompts.of(found.description)
+    names = list(classnames or found.classnames)
+    if not names:
+        raise CasPLError(f"{found.path} does not name its classes: name them")
+    model = PromptedCLIP(clip, *prompts.cascade(), names, found.description)
+    _load(model, found)
+    return model.eval()
+
+
+def _load(model: PromptedCLIP, found: Checkpoint) -> None:
+    """Put the tokens of a file in the place of those that have none yet.
+
+    Raises:
+        CasPLError: if they are not what the description says.
+    """
+    for tower, cascade in (("text", model.text), ("vision", model.vision)):
+        given = _below(found.tensors, f"{tower}.")
+        expected = {name: value.shape for name, value in cascade.segments.named_parameters()}
+        if {name: value.shape for name, value in given.items()} != expected:
+            raise CasPLError(f"{found.path} is damaged: its {tower} tokens are not those that it describes")
+        cascade.segments.load_state_dict({name: value.float() for name, value in given.items()}, assign=True)
+
+
+def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _boosting(path: Path) -> Checkpoint:
+    """A boosting file, read as a checkpoint."""
+    file = read_boosting(path)
+    header = file.header
+    tokens = {name: value for name, value in (("text", file.text), ("vision", file.vision)) if value is not None}
+    segments = {tower: [Segment("boosting", value, trainable=False)] for tower, value in tokens.items()}
+    prompts = Prompts(nearest=segments.get("text", []), vision=segments.get("vision", []))
+    return Checkpoint(
+        path,
+        student=header.student,
+        student_hash=header.student_hash,
+        classnames=header.classnames,
+        tensors={f"{tower}.boosting.values": value for tower, value in tokens.items()},
+        description=header.description or prompts.describe(),
+        pixels=header.pixels or {},
+        trained_on={"dataset": header.dataset, "seed": header.seed},
+    )
+
+
+def _file(path: Path, epoch: int | None) -> Path:
+    if path.is_file():
+        return path
+    if not path.is_dir():
+        raise CasPLError(f"there is no run and no checkpoint at {path}")
+    folders = sorted({file.parent for file in path.glob("*/checkpoint")} | {f.parent for f in path.glob("checkpoint")})
+    if len(folders) != 1:
+        raise CasPLError(f"{path} holds checkpoints of {len(folders)} models, not of one: name a checkpoint file")
+    return find_checkpoint(folders[0], epoch)

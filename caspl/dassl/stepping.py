@@ -1,0 +1,76 @@
+"""How a trainer of Dassl's kind trains and evaluates a prompted CLIP: ours, and phase 1 in other code bases."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from caspl.classifier import Classifier
+from caspl.model import Output, PromptedCLIP
+from caspl.step import Batch, Precision, Step, Terms, accuracy
+
+if TYPE_CHECKING:
+    from dassl.engine import TrainerX as Base
+else:
+    Base = object
+
+
+class Stepping(Base):
+    """A mixin in front of ``TrainerX``. The trainer below builds ``model``, ``precision`` and ``optim``.
+
+    Class attributes:
+        labelled: whether the losses use labels.
+    """
+
+    labelled = True
+
+    model: PromptedCLIP
+    precision: Precision
+    step: Step
+    classifier: Classifier | None = None
+
+    def losses(self, output: Output, batch: Batch) -> Terms:
+        """Named scalar terms; their sum is minimised."""
+        raise NotImplementedError
+
+    def prepare(self) -> None:
+        """What training needs beside the prompted model: references, teachers. Called once, before training."""
+
+    def finish_epoch(self) -> None:
+        """Called in an epoch's last batch, after its step and before anything is saved or tested."""
+
+    def start(self) -> None:
+        """Make ready for steps."""
+        with self.precision.compute():
+            self.prepare()
+        metrics = accuracy if self.labelled else None
+        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics)
+
+    def forward_backward(self, batch: Mapping[str, Any]) -> Terms:
+        """Step; the numbers stay on the device until they are printed."""
+        if self.batch_idx == 0:
+            self.step.begin_epoch()
+        numbers = self.step(Batch.of(batch, self.device))
+        last, frequency = self.batch_idx + 1 == self.num_batches, self.cfg.TRAIN.PRINT_FREQ
+        if last or (frequency > 0 and (self.batch_idx + 1) % frequency == 0):  # then somebody waits for them anyway
+            self.step.require_finite(self.epoch, f"lower OPTIM.LR ({self.cfg.OPTIM.LR:g}), or use PREC fp32")
+        if last:
+            self.update_lr()
+            self.finish_epoch()
+        return numbers
+
+    def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
+        """As Dassl's; evaluation starts with the classifier that the model is by then."""
+        super().set_model_mode(mode, names)
+        self.model.train(mode == "train")
+        self.classifier = None
+        if mode != "train":
+            with self.precision.compute():
+                self.classifier = self.model.fixed()
+
+    def model_inference(self, input: Tensor) -> Tensor:
+        """Logits (batch, classes) of normalised images."""
+        with self.precision.compute():
+            return (self.classifier or self.model.fixed())(input)

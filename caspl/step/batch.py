@@ -1,0 +1,33 @@
+"""What a step is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of a loader, on the device.
+
+    Args:
+        images: (batch, 3, resolution, resolution), normalised.
+        labels: (batch,) class numbers; phase 1 does not look at them.
+        index: (batch,) places of the images in their list, on the CPU, if the loader tells.
+        paths: files of the images, if the loader tells.
+    """
+
+    images: Tensor
+    labels: Tensor
+    index: Tensor | None = None
+    paths: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, loaded: Mapping[str, Any], device: torch.device) -> Batch:
+        """From what a loader of Dassl's kind yields: ``img``, ``label`` and perhaps ``index`` and ``impath``."""
+        images, labels = (loaded[key].to(device, non_blocking=True) for key in ("img", "label"))
+        return cls(images, labels, loaded.get("index"), loaded.get("impath", ()))
