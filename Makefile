@@ -3,6 +3,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 BIN := $(VENV)/bin
+# How many processes run the tests, one thread each.
+JOBS ?= auto
 
 .PHONY: demo test lint slow clean
 
@@ -10,7 +12,7 @@ demo: $(VENV)/.installed
 	PYTHON="$(abspath $(BIN))/python" bash scripts/demo.sh
 
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --maxprocesses 8
 
 slow: $(VENV)/.installed
 	$(BIN)/python -m pytest -m slow

@@ -29,6 +29,14 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
-        "test": ["pytest>=8", "hypothesis>=6.100", "mypy>=1.10", "ruff>=0.6", "scikit-learn>=1.4", "types-PyYAML"],
+        "test": [
+            "pytest>=8",
+            "pytest-xdist>=3.6",
+            "hypothesis>=6.100",
+            "mypy>=1.10",
+            "ruff>=0.6",
+            "scikit-learn>=1.4",
+            "types-PyYAML",
+        ],
     },
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from caspl.boosting import read_boosting
 from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
@@ -44,23 +44,23 @@ def load_model(
     names = list(classnames or found.classnames)
     if not names:
         raise CasPLError(f"{found.path} does not name its classes: name them")
-    model = PromptedCLIP(clip, *prompts.cascade(), names, found.description)
-    _load(model, found)
-    return model.eval()
+    text, vision = prompts.cascade()
+    _load({"text": text.segments, "vision": vision.segments}, found)
+    return PromptedCLIP(clip, text, vision, names, found.description).eval()
 
 
-def _load(model: PromptedCLIP, found: Checkpoint) -> None:
+def _load(towers: Mapping[str, nn.ModuleDict], found: Checkpoint) -> None:
     """Put the tokens of a file in the place of those that have none yet.
 
     Raises:
         CasPLError: if they are not what the description says.
     """
-    for tower, cascade in (("text", model.text), ("vision", model.vision)):
+    for tower, segments in towers.items():
         given = _below(found.tensors, f"{tower}.")
-        expected = {name: value.shape for name, value in cascade.segments.named_parameters()}
+        expected = {name: value.shape for name, value in segments.named_parameters()}
         if {name: value.shape for name, value in given.items()} != expected:
             raise CasPLError(f"{found.path} is damaged: its {tower} tokens are not those that it describes")
-        cascade.segments.load_state_dict({name: value.float() for name, value in given.items()}, assign=True)
+        segments.load_state_dict({name: value.float() for name, value in given.items()}, assign=True)
 
 
 def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from caspl.data.listing import missing_images
+from caspl.data.listing import require_images
 from caspl.errors import CasPLError
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 from datasets.protocol import CoOpDataset, Entry, Split
@@ -52,7 +52,9 @@ class Folder(CoOpDataset):
         source = find_source(self.image_dir, listed, [path for path in (named, unlabelled) if path])
         given = read_names(named) if named else {}
         split = self._read(source, given) if isinstance(source, Path) else self._arrange(*source, given)
-        self._require(entry.path for entry in (*split.train, *split.val, *split.test))
+        # A file says what it likes; what was found on the disk a moment ago is there.
+        if isinstance(source, Path) or source[1]:
+            self._require(entry.path for entry in (*split.train, *split.val, *split.test))
         seen = [] if self.test_only else [entry.path for entry in (*split.train, *split.val)]
         both = self._test_images(self.image_dir, seen, split)
         if both:
@@ -68,6 +70,9 @@ class Folder(CoOpDataset):
     def make_split(self) -> Split:
         """What has been arranged."""
         return self.made
+
+    def look_for_images(self, split: Split) -> None:
+        """That has been done while the split was loaded."""
 
     def _path(self, key: str) -> Path | None:
         """The file or folder that a setting names.
@@ -153,13 +158,7 @@ class Folder(CoOpDataset):
         Raises:
             CasPLError: they are not.
         """
-        asked = set(paths)
-        missing = missing_images(self.image_dir, asked)
-        if missing:
-            raise CasPLError(
-                f"{len(missing)} of {len(asked)} listed images are missing, first {self.image_dir / missing[0]}: "
-                "paths start at the root"
-            )
+        require_images(self.image_dir, paths, "paths start at the root", "listed images")
 
     def _say(self, split: Split) -> None:
         """Log what the data set holds."""

@@ -81,23 +81,25 @@ cfg_file() {
         "$(ls "$REPO/configs/trainers/${1#CasPL_}" 2>/dev/null | tr '\n' ' ')"
 }
 
-# run_once FOLDER train.py-arguments...: skipped if the folder holds a finished run of the same arguments, resumed if
-# it holds a part of one.
+# run_once FOLDER [--makes DIR GLOB] train.py-arguments...: skipped if the folder holds a finished run of the same
+# arguments (and DIR such a file), resumed if it holds a part of one.
 run_once() {
-    local folder=$1 command
+    local folder=$1 command makes=()
     shift
+    if [ "$1" = --makes ]; then
+        makes=("${@:1:3}")
+        shift 3
+    fi
     command=$(printf '%q ' "$@")${PHASE1:+"# phase 1: $PHASE1"}
     [ -z "$PLUGIN" ] || command="$command# plugin: $(cksum "$PLUGIN")"
-    if [ -f "$folder/result.json" ]; then
-        [ "$command" = "$(cat "$folder/command.txt" 2>/dev/null)" ] ||
-            fail "$folder holds a run of other arguments (see command.txt there); use another OUTPUT, or delete it"
-        echo "done before: $folder"
-        return
-    fi
-    mkdir -p "$folder"
-    echo "$command" >"$folder/command.txt"
-    "$PYTHON" "$REPO/train.py" ${PLUGIN:+--plugin "$PLUGIN"} --root "$DATA" --output-dir "$folder" \
+    "$PYTHON" "$REPO/scripts/run_once.py" "$folder" --identity="$command" ${makes[@]+"${makes[@]}"} -- \
+        "$REPO/train.py" ${PLUGIN:+--plugin "$PLUGIN"} --root "$DATA" --output-dir "$folder" \
         --dataset-config-file "$REPO/configs/datasets/$DATASET.yaml" "$@"
+}
+
+# dataset_name: what the config of $DATASET calls it, and folders of boosting files with it.
+dataset_name() {
+    sed -n '/^ *NAME:/{s/^ *NAME: *["'\'']\{0,1\}\([^"'\'' #]*\).*/\1/p;q;}' "$REPO/configs/datasets/$DATASET.yaml"
 }
 
 # boost SEED: phase 1 on $DATASET, unless that run is finished and its file is there. Sets BOOSTING_DIR, where phase 2
@@ -110,10 +112,8 @@ boost() {
     label=${BOOST_LABEL:-$cfg}
     folder=$OUTPUT/boosting_runs/$DATASET/CasPL/$label/seed$1
     BOOSTING_DIR=$OUTPUT/boosting/$label
-    if ! compgen -G "$BOOSTING_DIR/*/*/*/seed$1.safetensors" >/dev/null; then
-        rm -f "$folder/result.json"
-    fi
-    run_once "$folder" --trainer CasPL --seed "$1" --config-file "$file" \
+    run_once "$folder" --makes "$BOOSTING_DIR" "$(dataset_name)/*/*/seed$1.safetensors" \
+        --trainer CasPL --seed "$1" --config-file "$file" \
         TRAINER.CASPL.BOOSTING_DIR "$BOOSTING_DIR" TRAINER.RECORD.PROTOCOL boosting TRAINER.RECORD.CONFIG "$label" \
         ${options[@]+"${options[@]}"}
     PHASE1="$cfg seed $1 $BOOST_OPTIONS"

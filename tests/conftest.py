@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +17,7 @@ from caspl.boosting import Header, write_boosting
 from caspl.prompts import Segment, normal_tokens
 from caspl.towers import CLIP, Sizes
 from caspl.zoo import weights_hash
+from dassl.utils.logger import close_logger
 from tests.tiny_clip import SIZES, tiny_state_dict
 
 TEACHER_SIZES = Sizes(48, 32, 8, vision_width=128, vision_layers=4, text_width=64, text_layers=3)
@@ -23,6 +27,18 @@ CLASSES = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industria
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
     torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _quiet_loggers() -> Iterator[None]:
+    """A run in a test attaches these to the engine's log: no test hears another one's."""
+    yield
+    close_logger()
+    for name in ("caspl", "trainers", "datasets"):
+        logger = logging.getLogger(name)
+        logger.handlers.clear()
+        logger.propagate = True
+        logger.setLevel(logging.NOTSET)
 
 
 @pytest.fixture(scope="session")
@@ -53,6 +69,14 @@ def eurosat(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pixels = np.clip(colour + generator.integers(-60, 60, (32, 32, 3)), 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / f"{name}_{number}.jpg")
     return root
+
+
+@pytest.fixture
+def runs(eurosat: Path, clips: dict[str, str], tmp_path: Path) -> Any:
+    """Command lines over the small data set."""
+    from tests.runs import Runs  # late: it imports train.py
+
+    return Runs(eurosat, clips, tmp_path)
 
 
 def boosting_file(

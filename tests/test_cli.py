@@ -16,50 +16,8 @@ import torch
 
 import train
 from caspl.boosting import read_boosting
-from dassl.utils.logger import close_logger
 from tests.conftest import boosting_file
-
-REPO = Path(train.__file__).parent
-FEW = ["INPUT.SIZE", "(32, 32)", "DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "8"]
-
-
-class Runs:
-    """Command lines over the small data set, below one folder."""
-
-    def __init__(self, root: Path, clips: dict[str, str], folder: Path) -> None:
-        self.root, self.clips, self.folder = root, clips, folder
-
-    def arguments(self, trainer: str, config: str, out: str, *more: str) -> list[str]:
-        # fmt: off
-        return [
-            "--root", str(self.root), "--trainer", trainer, "--seed", "1", "--backbone", self.clips["student"],
-            "--dataset-config-file", str(REPO / "configs/datasets/eurosat.yaml"),
-            "--config-file", str(REPO / "configs/trainers" / f"{config}.yaml"), "--output-dir", str(self.folder / out),
-            *FEW, "TRAINER.CASPL.TEACHER", self.clips["teacher"],
-            "TRAINER.CASPL.BOOSTING_DIR", str(self.folder / "boosting"), *more,
-        ]
-        # fmt: on
-
-    def phase1(self, out: str = "boost", *more: str) -> list[str]:
-        config = "CasPL/vit_b16_c2_ep20_batch4_8+8ctx_l12"
-        return self.arguments("CasPL", config, out, "TRAINER.CASPL.PREC", "fp32", "OPTIM.MAX_EPOCH", "3", *more)
-
-    def phase2(self, out: str = "adapt", *more: str) -> list[str]:
-        config = "CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx_l12"
-        options = ["DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "3"]
-        options += ["TRAINER.PROMPTSRC.PREC", "fp32", "TRAINER.PROMPTSRC.GPA_MEAN", "2"]
-        return self.arguments("CasPL_PromptSRC", config, out, *options, *more)
-
-
-@pytest.fixture
-def runs(eurosat: Path, clips: dict[str, str], tmp_path: Path) -> Runs:
-    return Runs(eurosat, clips, tmp_path)
-
-
-@pytest.fixture(autouse=True)
-def _log_closed() -> object:
-    yield
-    close_logger()
+from tests.runs import REPO, Runs, refused
 
 
 def tokens(folder: Path, name: str, epoch: int = 3) -> dict[str, torch.Tensor]:
@@ -264,15 +222,6 @@ def test_nothing_to_evaluate(runs: Runs, capsys: pytest.CaptureFixture[str]) -> 
 def test_output_folder_that_is_a_file(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     (runs.folder / "taken").write_text("")
     assert "taken" in refused(capsys, runs.phase2("taken"))
-
-
-def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
-    """Exit code 2 and one sentence on standard error, without a traceback."""
-    assert train.main(arguments) == 2
-    error = capsys.readouterr().err
-    after = error[error.index("error: ") :].splitlines()
-    assert len(after) == 1
-    return after[0]
 
 
 def test_wrong_trainer(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,13 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from safetensors.torch import save_file
 
+from caspl.files import Claim
 from caspl.towers import Sizes, random_state_dict
 from tests.datasets.digits import write_eurosat_digits
 
@@ -33,26 +40,26 @@ def environment(tmp_path: Path) -> dict[str, str]:
     weights.mkdir()
     save_file(random_state_dict(VIT_B16, 0), weights / "ViT-B-16.safetensors")
     save_file(random_state_dict(VIT_L14, 1), weights / "ViT-L-14.safetensors")
-    write_eurosat_digits(tmp_path / "data", 8)
+    write_eurosat_digits(tmp_path / "data", 4)
     return {
         "DATA": str(tmp_path / "data"),
         "OUTPUT": str(tmp_path / "output"),
         "CASPL_WEIGHTS": str(weights),
         "PYTHON": sys.executable,
-        "SHOTS": "2",
-        "OMP_NUM_THREADS": "2",
+        "SHOTS": "1",
+        "OMP_NUM_THREADS": "1",
         "PYTHONPATH": str(REPO),
     }
 
 
 def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_path: Path) -> None:
     """Everything as shipped (8+8 tokens, depth 12, batch 4, fp16) but the number of epochs and of workers."""
-    short = ["OPTIM.MAX_EPOCH", "2", "DATALOADER.NUM_WORKERS", "0"]
+    short = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0"]
     environment["BOOST_OPTIONS"] = " ".join(short)
     done = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment)
     assert done.returncode == 0, done.stdout + done.stderr
     output = tmp_path / "output"
-    tail = "eurosat/shots_2/CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx_l12/seed1/result.json"
+    tail = "eurosat/shots_1/CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx_l12/seed1/result.json"
     records = [json.loads((output / "base2new" / kind / tail).read_text()) for kind in ("train_base", "test_new")]
     assert [record["classes"] for record in records] == ["base", "new"]
     assert all(record["settings"]["TRAINER"]["PROMPTSRC"]["N_CTX_TEXT"] == 8 for record in records)
@@ -70,7 +77,7 @@ def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_pa
     assert other.returncode == 2
     assert "holds a run of other arguments" in other.stderr
 
-    reboosted = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment | {"BOOST_OPTIONS": "OPTIM.MAX_EPOCH 1"})
+    reboosted = run(["eurosat", "1", "CasPL_PromptSRC", *short], environment | {"BOOST_OPTIONS": "OPTIM.MAX_EPOCH 2"})
     assert reboosted.returncode == 2
     assert "boosting_runs" in reboosted.stderr
 
@@ -117,4 +124,197 @@ def test_labels_keep_two_settings_of_one_config_apart(tmp_path: Path) -> None:
     assert all(f"TRAINER.CASPL.BOOSTING_DIR {tmp_path}/boosting/short " in line for line in (boost, base, new))
 
     unlabelled = run(["tinysat", "1", "CasPL_PromptSRC"], {"PYTHON": "echo", "OUTPUT": str(tmp_path)})
-    assert unlabelled.stdout.split().count("tiny") == 3  # as TRAINER.RECORD.CONFIG
+    lines = [line for line in unlabelled.stdout.splitlines() if "train.py" in line]
+    assert len(lines) == 3
+    assert all("TRAINER.RECORD.CONFIG tiny" in line.partition("train.py")[2] for line in lines)
+
+
+TRAIN = """
+import sys, time
+from pathlib import Path
+
+import yaml
+
+from caspl.files import Claim
+
+def given(name):
+    return sys.argv[sys.argv.index(name) + 1]
+
+run = Path(given("--output-dir"))
+with Claim.within(run):
+    if "REFUSED" in sys.argv:
+        sys.exit(2)
+    (run / "prompts").mkdir(exist_ok=True)
+    (run / "prompts" / "checkpoint").touch()
+    if "HELD" in sys.argv:
+        try:
+            while not Path(given("HELD")).exists():
+                time.sleep(0.01)
+        except KeyboardInterrupt:
+            time.sleep(0.2)
+            (run / "interrupted").touch()
+            sys.exit(130)
+    if given("--trainer") == "CasPL":
+        name = yaml.safe_load(Path(given("--dataset-config-file")).read_text())["DATASET"]["NAME"]
+        folder = Path(given("TRAINER.CASPL.BOOSTING_DIR"), name, "student", "sizes")
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"seed{given('--seed')}.safetensors").touch()
+    (run / "result.json").write_text("{}")
+    print("trained", run.name, flush=True)
+"""
+"""In place of train.py: claims its folder, keeps a checkpoint, may wait for a file, leaves a result and, in phase 1,
+boosting tokens."""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """The drivers with another train.py."""
+    shutil.copytree(REPO / "scripts", tmp_path / "checkout/scripts")
+    (tmp_path / "checkout/configs").symlink_to(REPO / "configs")
+    (tmp_path / "checkout/train.py").write_text(TRAIN)
+    return tmp_path / "checkout"
+
+
+Begin = Callable[..., "subprocess.Popen[str]"]
+
+
+@pytest.fixture
+def begin(checkout: Path) -> Iterator[Begin]:
+    """Begin commands of scripts/common.sh, or scripts/run_once.py; what still runs is killed in the end."""
+    begun: list[subprocess.Popen[str]] = []
+
+    def start(commands: str, before: Callable[[], object] = lambda: None, **options: Any) -> subprocess.Popen[str]:
+        def heed() -> None:  # a shell that was put into the background ignores Ctrl-C, and so does what it starts
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            before()
+
+        head = f"set -euo pipefail; source {checkout}/scripts/common.sh; DATASET=eurosat PHASE1="
+        known = {"OUTPUT": "output", "PYTHON": sys.executable, "PYTHONPATH": str(REPO)}
+        settings: dict[str, Any] = {"cwd": checkout.parent, "env": os.environ | known, "text": True}
+        # In a session of its own: a group to kill, and no terminal.
+        settings |= {
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "start_new_session": True,
+            "preexec_fn": heed,
+        }
+        begun.append(subprocess.Popen(["bash", "-c", f"{head}; {commands}"], **settings, **options))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+
+
+def until(there: Callable[[], object]) -> None:
+    for _ in range(3000):
+        if there():
+            return
+        time.sleep(0.01)
+    raise TimeoutError
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """The exit code, and all that was said."""
+    out, err = process.communicate(timeout=60)
+    return process.returncode, out + err
+
+
+def test_a_boosting_file_is_that_of_its_data_set(begin: Begin, tmp_path: Path) -> None:
+    """Two data sets share a folder of boosting files; one of them has lost its own."""
+    for name in ("eurosat", "dtd"):
+        assert ended(begin(f"DATASET={name}; boost 1")) == (0, "trained seed1\n")
+        code, said = ended(begin(f"DATASET={name}; boost 1"))
+        assert (code, said.count("done before: ")) == (0, 1)
+    (lost,) = tmp_path.glob("output/boosting/*/DescribableTextures/*/*/seed1.safetensors")
+    lost.unlink()
+    assert ended(begin("DATASET=dtd; boost 2")) == (0, "trained seed2\n")
+    assert ended(begin("DATASET=dtd; boost 1")) == (0, "trained seed1\n")
+    assert lost.is_file()
+    assert "done before" in ended(begin("DATASET=eurosat; boost 1"))[1]
+
+
+def test_a_second_driver_waits(begin: Begin, tmp_path: Path) -> None:
+    go, command = tmp_path / "go", tmp_path / "run/command.txt"
+    same = f"run_once run --trainer CoOp HELD {go}"
+    first = begin(same)
+    until((tmp_path / "run/prompts/checkpoint").exists)
+    kept = command.read_text()
+    second = begin(same.replace("run_once run", "mkdir -p run; run_once run/../run"))
+    assert second.stderr is not None
+    line = second.stderr.readline()
+    assert line.startswith("run/../run is claimed by process ")
+    assert line.endswith(" (train.py): waiting until that has ended\n")
+    code, said = ended(begin(f"{same} OPTIM.MAX_EPOCH 2"))
+    assert (code, "run holds a run of other arguments (see command.txt there)" in said) == (2, True)
+    assert command.read_text() == kept
+    go.touch()
+    assert ended(first) == (0, "trained run\n")
+    assert ended(second) == (0, "done before: run/../run\n")
+    assert not (tmp_path / "run/.claim").exists()
+
+
+def test_other_arguments_wait_for_what_has_not_begun(begin: Begin, tmp_path: Path) -> None:
+    """A command that comes before the first checkpoint of another leaves it alone as well."""
+    with Claim.within(tmp_path / "run"):
+        other = begin("run_once run --trainer CoOp")
+        assert other.stderr is not None
+        assert f"run is claimed by process {os.getpid()} on" in other.stderr.readline()
+        assert [path.name for path in (tmp_path / "run").iterdir()] == [".claim"]
+        (tmp_path / "run/command.txt").write_text("--trainer VPT \n")
+        (tmp_path / "run/resume.pt").touch()
+    code, said = ended(other)
+    assert (code, "holds a run of other arguments" in said) == (2, True)
+    assert (tmp_path / "run/command.txt").read_text() == "--trainer VPT \n"
+
+
+def test_a_command_that_was_refused_may_be_mended(begin: Begin, tmp_path: Path) -> None:
+    assert ended(begin("run_once run --trainer CoOp REFUSED")) == (2, "")
+    assert ended(begin("PHASE1='tiny seed 1'; run_once run --trainer 'a b'")) == (0, "trained run\n")
+    assert (tmp_path / "run/command.txt").read_text() == "--trainer a\\ b # phase 1: tiny seed 1\n"
+    code, said = ended(begin("run_once run --trainer 'a b'"))
+    assert (code, "holds a run of other arguments" in said) == (2, True)
+
+
+HELD = "--trainer CoOp HELD go"
+RUN_ONCE = f'exec "$PYTHON" "$REPO/scripts/run_once.py" run --identity=x -- "$REPO/train.py" --output-dir run {HELD}'
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_reaches_the_run(number: signal.Signals, code: int, begin: Begin, tmp_path: Path) -> None:
+    driver = begin(RUN_ONCE)
+    until((tmp_path / "run/prompts/checkpoint").exists)
+    driver.send_signal(number)
+    assert ended(driver) == (code, "")
+    assert (tmp_path / "run/interrupted").exists() == (number == signal.SIGINT)
+    assert not (tmp_path / "run/.claim").exists()
+    (tmp_path / "go").touch()
+    assert ended(begin(RUN_ONCE)) == (0, "trained run\n")
+
+
+def test_a_terminal_interrupts_the_run_once(begin: Begin, tmp_path: Path) -> None:
+    """It sends the signal to both processes; a second one would end the first one's work."""
+    termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
+    keyboard, terminal = os.openpty()
+    driver = begin(RUN_ONCE, lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0), stdin=terminal)
+    until((tmp_path / "run/prompts/checkpoint").exists)
+    os.write(keyboard, b"\x03")
+    assert ended(driver) == (130, "")
+    assert (tmp_path / "run/interrupted").exists()
+    os.close(keyboard)
+    os.close(terminal)
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs /proc")
+def test_a_run_outlives_a_killed_driver(begin: Begin, tmp_path: Path) -> None:
+    driver = begin(RUN_ONCE)
+    until((tmp_path / "run/prompts/checkpoint").exists)
+    driver.kill()
+    driver.wait()
+    second = begin(RUN_ONCE)
+    assert second.stderr is not None
+    assert "run is claimed by process " in second.stderr.readline()
+    (tmp_path / "go").touch()
+    assert ended(second) == (0, "done before: run\n")

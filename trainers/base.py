@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 from caspl.checkpoint import SegmentStore, find_checkpoint, read_checkpoint
 from caspl.dassl.outcome import Sections
 from caspl.dassl.run_folder import keep_settings, require_same_method
-from caspl.dassl.section import check_options
+from caspl.dassl.section import check_options, require_validation
 from caspl.dassl.stepping import Stepping
 from caspl.dassl.student import given_pixels, load_student
 from caspl.errors import CasPLError, advising, first_line
@@ -128,6 +128,7 @@ class PromptTrainer(Stepping, TrainerX):
         return found | {"seed": self.cfg.SEED, "split": getattr(self.dm.dataset, "split_digest", "")}
 
     def before_train(self) -> None:
+        require_validation(self)
         keep_settings(self.cfg, self.sections())
         self.start()
         super().before_train()

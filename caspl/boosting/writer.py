@@ -55,6 +55,8 @@ class BoostingWriter:
         if not self.target.is_file():
             return
         there = read_boosting(self.target).header
+        if there.format < self.header.format:  # it counted other settings
+            raise CasPLError(f"{self.target} was made by an earlier version, whose settings cannot be compared")
         if (there.recipe, there.classnames) != (self.header.recipe, self.header.classnames):
             raise CasPLError(f"{self.target} was made with other settings or classes")
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
@@ -68,6 +69,23 @@ def check_options(cfg: CfgNode) -> None:
     check_mode(options.PREC)
     if cfg.TEST.FINAL_MODEL not in ("last_step", "best_val"):
         raise CasPLError(f"TEST.FINAL_MODEL is last_step or best_val, not {cfg.TEST.FINAL_MODEL!r}")
+
+
+def require_validation(trainer: Any) -> None:
+    """Refuse to choose the best epoch where there is nothing to choose by: Dassl would take the test images.
+
+    Args:
+        trainer: one of Dassl's kind, with its loaders.
+
+    Raises:
+        CasPLError: naming the setting.
+    """
+    cfg = trainer.cfg
+    if cfg.TEST.FINAL_MODEL == "best_val" and not cfg.TEST.NO_TEST and trainer.val_loader is None:
+        raise CasPLError(
+            f"TEST.FINAL_MODEL is best_val, but {cfg.DATASET.NAME} has no validation images, so that test images would "
+            "choose the model: use last_step, or give validation images"
+        )
 
 
 def asked_sizes(options: CfgNode, clip: CLIP) -> tuple[TokenSizes, TokenSizes]:

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 from caspl.data.decode import undecodable
-from caspl.data.listing import found_in, missing_images
+from caspl.data.listing import ARCHIVE_ADVICE, found_in, missing_images, say_missing
 from caspl.data.official import CLASSNAMES, READERS, classnames_text, has_classnames, read_classnames
 from caspl.data.published import CLASSNAMES_BLOB, Published
 from caspl.data.split import LISTS, Entry, Split, blob_id, check_split, read_split, split_text
@@ -39,10 +39,7 @@ def check(published: Published, root: Path, decode: bool = False) -> list[str]:
     paths = sorted({entry.path for entries in _lists(split).values() for entry in entries})
     missing = missing_images(image_dir, paths)
     if missing:
-        findings.append(
-            f"{len(missing):,} of {len(paths):,} images of the split are missing, the first is "
-            f"{image_dir / missing[0]}: extract the archive again, or fetch the one whose file names the split lists"
-        )
+        findings.append(say_missing(image_dir, missing, len(paths), ARCHIVE_ADVICE))
     if decode:
         gone = set(missing)
         faults = undecodable(image_dir, [path for path in paths if path not in gone], published.name)

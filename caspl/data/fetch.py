@@ -20,11 +20,7 @@ from pathlib import Path
 
 from caspl.data.published import MIRROR, Published, name_key, spellings_of
 from caspl.errors import CasPLError, first_line
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from caspl.files import Claim
 
 ARCHIVES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 """The suffixes of what is unpacked, in any case."""
@@ -45,24 +41,9 @@ def staging_folder(published: Published, root: Path) -> Path:
     return root / ".downloads" / published.stem
 
 
-@contextmanager
-def alone(published: Published, root: Path) -> Iterator[None]:
-    """Keep other runs from the images of a data set. The lock ends with the process, also when that is killed.
-
-    Raises:
-        CasPLError: another run has them.
-    """
-    path = root / ".downloads" / f"{published.stem}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        try:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise CasPLError(f"another run prepares it ({path} is locked): wait until that has ended") from error
-        except OSError:
-            pass  # some network disks have no locks
-        yield
+def alone(published: Published, root: Path) -> Claim:
+    """Keeps other runs from the images of a data set, as a context."""
+    return Claim(staging_folder(published, root), f"preparing {published.name}")
 
 
 def fetch_into(staging: Path, fetch: Fetch, gigabytes: float) -> None:

@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from caspl.data.split import Entry
 from caspl.errors import CasPLError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+ARCHIVE_ADVICE = "extract the archive again, or fetch the one whose file names the split lists"
+"""The way out where images of a published data set are missing."""
 
 
 def class_folders(folder: Path) -> list[str]:
     """The names of the sub-folders in code point order (capitals first), without hidden ones."""
-    return sorted(item.name for item in _scan(folder) if item.is_dir() and not item.name.startswith("."))
+    return _folders(_scan(folder))
 
 
 def image_files(folder: Path) -> list[str]:
     """The names of the image files in code point order, without hidden ones."""
-    names = [item.name for item in _scan(folder) if item.name.lower().endswith(IMAGE_SUFFIXES)]
-    return sorted(name for name in names if not name.startswith("."))
+    return _images(_scan(folder))
+
+
+def folders_and_images(folder: Path) -> tuple[list[str], list[str]]:
+    """Both of the above with one look at the folder."""
+    items = _scan(folder)
+    return _folders(items), _images(items)
 
 
 def folder_entries(folder: Path, names: Mapping[str, str], prefix: str = "") -> list[Entry]:
@@ -54,6 +61,33 @@ def missing_images(image_dir: Path, paths: Collection[str]) -> list[str]:
     present = {f"{folder}{name}" for folder in folders for name in _names(image_dir / folder)}
     # The second look is for links, ".." and file systems that ignore case.
     return sorted(path for path in set(paths) - present if not (image_dir / path).is_file())
+
+
+def say_missing(
+    image_dir: Path, missing: Sequence[str], asked: int, advice: str, what: str = "images of the split"
+) -> str:
+    """What to say of missing images: how many they are, the first of them, and the way out.
+
+    Args:
+        image_dir: folder that should hold them.
+        missing: their paths below it, from ``missing_images``.
+        asked: number of all that were looked for.
+        advice: the way out.
+        what: what all of these are.
+    """
+    return f"{len(missing):,} of {asked:,} {what} are missing, the first is {image_dir / missing[0]}: {advice}"
+
+
+def require_images(image_dir: Path, paths: Iterable[str], advice: str, what: str = "images of the split") -> None:
+    """Look for images.
+
+    Raises:
+        CasPLError: some are missing, as ``say_missing`` puts it.
+    """
+    asked = set(paths)
+    missing = missing_images(image_dir, asked)
+    if missing:
+        raise CasPLError(say_missing(image_dir, missing, len(asked), advice, what))
 
 
 class Labels(dict[str, int]):
@@ -103,6 +137,15 @@ def _scan(folder: Path) -> list[os.DirEntry[str]]:
             return list(items)
     except OSError as error:
         raise CasPLError(f"the folder {folder} cannot be listed ({error.strerror})") from error
+
+
+def _folders(items: Iterable[os.DirEntry[str]]) -> list[str]:
+    return sorted(item.name for item in items if item.is_dir() and not item.name.startswith("."))
+
+
+def _images(items: Iterable[os.DirEntry[str]]) -> list[str]:
+    names = [item.name for item in items if item.name.lower().endswith(IMAGE_SUFFIXES)]
+    return sorted(name for name in names if not name.startswith("."))
 
 
 def _names(folder: Path) -> list[str]:

@@ -6,13 +6,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from caspl.prompts.segment import AnySegment
+import torch
+
+from caspl.errors import CasPLError
+from caspl.prompts.describe import describe_piece, piece_of, segments_of
+from caspl.prompts.segment import AnySegment, by_name
 from caspl.prompts.sets import AnyTexts, TextEnsemble, TextSets
 from caspl.prompts.text import Piece, TextCascade, fixed, segment_of
 from caspl.prompts.vision import VisionCascade
 from caspl.towers.tokenizer import encode
 
 T = TypeVar("T", bound="Texts")
+
+PLACES = ("before", "nearest", "after")
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,17 @@ class Texts:
     def texts(self) -> list[TextCascade]:
         """A cascade for every template."""
         return [self._text(template) for template in self.templates]
+
+    def describe_texts(self) -> dict[str, Any]:
+        """What stands around the class name as plain JSON; segments by name."""
+        pieces = {place: [describe_piece(piece) for piece in getattr(self, place)] for place in PLACES}
+        return {**pieces, "templates": list(self.templates)}
+
+    @staticmethod
+    def texts_of(said: Mapping[str, Any], segments: Mapping[str, AnySegment]) -> Texts:
+        """The texts that :meth:`describe_texts` described, of these segments."""
+        places = {place: [piece_of(one, segments) for one in said[place]] for place in PLACES}
+        return Texts(**places, templates=tuple(map(str, said["templates"])))
 
     def _text(self, template: str) -> TextCascade:
         head, tail = template.split("{}")
@@ -68,8 +85,7 @@ class Prompts(Texts):
     @property
     def trainable(self) -> bool:
         """Whether any of its segments learns."""
-        text = (segment_of(piece) for texts in self.sets.values() for piece in texts.pieces)
-        segments = [*filter(None, text), *self.vision]
+        segments = [*filter(None, map(segment_of, self._text_pieces)), *self.vision]
         return any(value.requires_grad for segment in segments for value in segment.parameters())
 
     def behind(self, boosting: Prompts | None) -> Prompts:
@@ -107,17 +123,38 @@ class Prompts(Texts):
 
     def describe(self) -> dict[str, Any]:
         """These prompts as plain JSON, without the values of tokens: see :mod:`caspl.prompts.describe`."""
-        from caspl.prompts.describe import describe  # late: it builds prompts
+        text = by_name(filter(None, map(segment_of, self._text_pieces)))
+        segments = {"text": text, "vision": by_name(self.vision)}
+        return {
+            "texts": {name: texts.describe_texts() for name, texts in self.sets.items()},
+            "combine": self.combine,
+            "vision": [segment.name for segment in self.vision],
+            "segments": {tower: {n: s.describe() for n, s in found.items()} for tower, found in segments.items()},
+        }
 
-        return describe(self)
-
-    @staticmethod
-    def of(description: Mapping[str, Any]) -> Prompts:
+    @classmethod
+    def of(cls, description: Mapping[str, Any]) -> Prompts:
         """Prompts as :meth:`describe` wrote them down, with tokens on torch's ``meta`` device, yet without values.
 
         Raises:
             CasPLError: if the description is damaged, or names a kind of segment that is not known.
         """
-        from caspl.prompts.describe import prompts_of
+        try:
+            with torch.device("meta"):
+                text = segments_of(description["segments"]["text"])
+                vision = segments_of(description["segments"]["vision"], text)
+            sets = {name: Texts.texts_of(said, text) for name, said in description["texts"].items()}
+            first = sets.pop("class")
+            ordered, combine = [vision[name] for name in description["vision"]], str(description["combine"])
+            return cls(first.before, first.after, first.templates, first.nearest, ordered, sets, combine)
+        except CasPLError:
+            raise
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+            raise CasPLError(
+                f"the description of the prompts is damaged ({type(error).__name__}: {error}): take the file from its "
+                "origin again"
+            ) from error
 
-        return prompts_of(description)
+    @property
+    def _text_pieces(self) -> list[Piece]:
+        return [piece for texts in self.sets.values() for piece in texts.pieces]

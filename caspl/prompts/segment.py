@@ -172,7 +172,7 @@ class Fixed(AnySegment):
         return self._lengths[min(layer, self._depth - 1)]
 
 
-def by_name(segments: Iterable[AnySegment]) -> nn.ModuleDict:
+def by_name(segments: Iterable[AnySegment]) -> dict[str, AnySegment]:
     """Segments by name.
 
     Raises:
@@ -182,4 +182,4 @@ def by_name(segments: Iterable[AnySegment]) -> nn.ModuleDict:
     for segment in segments:
         if found.setdefault(segment.name, segment) is not segment:
             raise ValueError(f"two segments of a tower are called {segment.name!r}: give each a name of its own")
-    return nn.ModuleDict(found)
+    return found

@@ -22,7 +22,7 @@ class _Several(nn.Module):
         super().__init__()
         self.parts = nn.ModuleList(parts)
         # Each has segments of its own, or shares them: all are trained, saved and found.
-        self.segments = by_name(segment for part in self._texts() for segment in part.segments.values())  # type: ignore[misc]
+        self.segments = nn.ModuleDict(by_name(segment for part in self._texts() for segment in part.segments.values()))  # type: ignore[misc]
 
     @property
     def conditional(self) -> bool:

@@ -62,7 +62,7 @@ class TextCascade(nn.Module):
         self.before = list(before)
         self.after = list(after)
         self.tail = tail
-        self.segments = by_name(filter(None, map(segment_of, (*self.before, *self.after))))
+        self.segments = nn.ModuleDict(by_name(filter(None, map(segment_of, (*self.before, *self.after)))))
         self._check_order()
         self.classnames: list[str] = []
 

@@ -28,7 +28,7 @@ class VisionCascade(nn.Module):
 
     def __init__(self, segments: Sequence[AnySegment] = ()) -> None:
         super().__init__()
-        self.segments = by_name(segments)
+        self.segments = nn.ModuleDict(by_name(segments))
 
     def forward(self, tower: VisionTower, images: Tensor) -> Tensor:
         """Images (batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""

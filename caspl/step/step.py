@@ -44,6 +44,8 @@ class Step:
         self.metrics = metrics
         self.scaler = precision.scaler()
         self.skipped = 0
+        self._stepped = False
+        optimizer.register_step_post_hook(self._note)
         self.text: TextFeatures | None = None
         if not model.text_learns and not model.text.conditional:
             with torch.no_grad(), precision.compute():
@@ -102,11 +104,14 @@ class Step:
         self.skipped = state.get("skipped", 0)
 
     def _update(self) -> None:
-        before = self.scaler.get_scale() if self.scaler.is_enabled() else 0.0
+        self._stepped = False
         self.scaler.step(self.optimizer)
         self.scaler.update()
-        if self.scaler.is_enabled() and self.scaler.get_scale() < before:  # gradients were not finite
-            self.skipped += 1
+        self.skipped += not self._stepped
+
+    def _note(self, *_: object) -> None:
+        """After the optimizer's step, which a scaler leaves out where gradients are not finite."""
+        self._stepped = True
 
     def _look_at(self, loss: Tensor) -> None:
         new = ~torch.isfinite(loss) & (self._first_bad < 0)

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caspl.pixels import OPENAI_MEAN, OPENAI_STD
+
 
 def fitting(labels: Tensor, told: Tensor) -> Tensor:
     """Which caption (column) is true of which picture (row), as floats.
@@ -31,6 +33,5 @@ def contrastive(image: Tensor, text: Tensor, scale: Tensor, fits: Tensor) -> Ten
 
 def normalised(pixels: Tensor) -> Tensor:
     """(n, 3, height, width), 0..1 -> as CLIP's preprocessing leaves them."""
-    mean = torch.tensor((0.48145466, 0.4578275, 0.40821073)).view(3, 1, 1)
-    std = torch.tensor((0.26862954, 0.26130258, 0.27577711)).view(3, 1, 1)
+    mean, std = torch.tensor(OPENAI_MEAN).view(3, 1, 1), torch.tensor(OPENAI_STD).view(3, 1, 1)
     return (pixels - mean) / std

@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from caspl.errors import CasPLError
+from caspl.files import Claim
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +35,8 @@ class Draw(Protocol):
 def write_once(root: str | Path, name: str, version: int, seed: int, draw: Draw) -> Path:
     """Make sure that `<root>/<name>` holds the data set; returns that folder.
 
-    A folder that is already there is checked (version, seed, names and number of the images) and kept.
+    A folder that is already there is checked (version, seed, names and number of the images) and kept. Of several
+    processes one draws, and the others wait for it.
 
     Args:
         root: folder of all data sets.
@@ -47,30 +49,30 @@ def write_once(root: str | Path, name: str, version: int, seed: int, draw: Draw)
         CasPLError: if a folder of that name holds something else, or the disk cannot be written.
     """
     folder = Path(root) / name
-    if folder.exists():
-        _check(folder, version, seed)
-        return folder
+    if not folder.exists():
+        with Claim(folder, f"drawing {name}").wait(say=log.warning):
+            if not folder.exists():
+                _write(folder, version, draw, seed)
+                return folder
+    _check(folder, version, seed)
+    return folder
+
+
+def _write(folder: Path, version: int, draw: Draw, seed: int) -> None:
     temporary = None
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{name}."))
+        temporary = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
         temporary.chmod(0o755)
         split = {part: list(_saved(temporary / "images", pictures)) for part, pictures in draw(seed).items()}
-        _split_file(temporary, name).write_text(json.dumps(split), encoding="utf-8")
-        _marker_file(temporary, name).write_text(json.dumps(_marker(split, version, seed)), encoding="utf-8")
-        try:
-            os.rename(temporary, folder)
-        except OSError:
-            if not folder.exists():
-                raise
-            _check(folder, version, seed)  # another process was faster; what it wrote is as good
+        _split_file(temporary, folder.name).write_text(json.dumps(split), encoding="utf-8")
+        _marker_file(temporary, folder.name).write_text(json.dumps(_marker(split, version, seed)), encoding="utf-8")
+        os.rename(temporary, folder)
     except OSError as error:
         raise CasPLError(f"cannot write {folder}: {error.strerror or error}") from error
     finally:
         if temporary is not None:
             shutil.rmtree(temporary, ignore_errors=True)
     log.info("wrote %s", folder)
-    return folder
 
 
 def _saved(images: Path, pictures: Pictures) -> Iterator[tuple[str, int, str]]:

@@ -10,12 +10,12 @@ from typing import Any, cast
 from yacs.config import CfgNode
 
 from caspl.data import PUBLISHED, Entry, Published, Split, check_split, read_split, write_split
-from caspl.data.listing import found_in
+from caspl.data.listing import ARCHIVE_ADVICE, found_in, require_images
 from caspl.data.official import READERS
 from caspl.errors import CasPLError
 from dassl.data.datasets import DatasetBase, Datum
 from datasets.protocol.fewshot import few_shots
-from datasets.protocol.items import check_images, make_items
+from datasets.protocol.items import make_items
 from datasets.protocol.subset import select_classes
 
 logger = logging.getLogger(__name__)
@@ -31,6 +31,7 @@ class CoOpDataset(DatasetBase):
         dataset_dir: folder of the data set below ``DATASET.ROOT``; in instances its absolute path.
         image_folder: folder in it to which the paths of the split are relative.
         split_file: name of the split file, if there is one.
+        split_digest: in instances, of the whole split, whatever part of it is used; boosting files name it.
         sample_val: whether few-shot sampling reduces val too.
         test_only: the data set has no training images; its "training" list is the test list and only tells the
             classes, and shots and subsets do not apply.
@@ -39,6 +40,7 @@ class CoOpDataset(DatasetBase):
     published: Published | None = None
     image_folder = ""
     split_file = ""
+    split_digest = ""
     sample_val = True
     test_only = False
 
@@ -57,11 +59,12 @@ class CoOpDataset(DatasetBase):
         self.image_dir = folder / self.image_folder
         try:
             split = self.load_split()
+            self.split_digest = split.digest()
             if not self.test_only:
                 samples = folder / "split_fewshot"
                 split = few_shots(split, cfg.DATASET.NUM_SHOTS, cfg.SEED, samples, self._draw, self.sample_val)
                 split = select_classes(split, cfg.DATASET.get("SUBSAMPLE_CLASSES", "all"))
-            check_images(self.image_dir, [*split.train, *split.val, *split.test])
+            self.look_for_images(split)
         except CasPLError as error:
             raise CasPLError(f"{name}: {error}") from error
         train, val, test = (make_items(self.image_dir, entries) for entries in (split.train, split.val, split.test))
@@ -116,6 +119,15 @@ class CoOpDataset(DatasetBase):
         if self.published is None or self.published.name not in READERS:
             raise NotImplementedError(f"{type(self).__name__} has neither a split file nor a rule to make its split")
         return READERS[self.published.name](Path(self.dataset_dir), self.image_dir)
+
+    def look_for_images(self, split: Split) -> None:
+        """Look for the images of the lists that are used; nothing to do where that is known already.
+
+        Raises:
+            CasPLError: some are missing.
+        """
+        paths = (entry.path for entry in (*split.train, *split.val, *split.test))
+        require_images(self.image_dir, paths, ARCHIVE_ADVICE)
 
     def _made(self) -> Split:
         try:

@@ -36,15 +36,17 @@ def find_source(root: Path, listed: Path | None, others: Sequence[Path]) -> Path
         raise CasPLError(f"{root} has several split files ({files}): name one in DATASET.FOLDER.LIST")
     if splits:
         return splits[0]
-    parts = {name: PARTS[name.lower()] for name in folders(root) if name.lower() in PARTS}
+    here = folders(root)
+    parts = {name: PARTS[name.lower()] for name in here if name.lower() in PARTS}
     apart = {above for path in others if path.is_dir() for above in (path, *path.parents)}
-    names = [name for name in folders(root) if root / name not in apart]
+    names = [name for name in here if root / name not in apart]
     in_parts = bool(parts) and (parts.keys() >= set(names) or {"train", "test"} <= set(parts.values()))
-    if in_parts and any(folders(root / name) for name in parts):
+    classes = {name: folders(root / name) for name in parts} if in_parts else {}
+    if any(classes.values()):
         beside = [name for name in names if name not in parts]
         if beside:
             logger.warning("%s has folders beside %s, which are not used: %s", root, ", ".join(parts), some(beside))
-        return [x for name, part in parts.items() for x in class_images(root, folders(root / name), name, part)], ""
+        return [x for name, part in parts.items() for x in class_images(root, classes[name], name, part)], ""
     if len(names) > 1 and not in_parts:
         return class_images(root, names), ""
     tables = [path for path in sorted(root.glob("[!.]*.[ct]sv")) if path not in others]

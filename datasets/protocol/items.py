@@ -7,8 +7,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from caspl.data import Entry
-from caspl.data.listing import missing_images
-from caspl.errors import CasPLError
 from dassl.data.datasets import Datum
 
 
@@ -16,21 +14,6 @@ def make_items(image_dir: Path, entries: Iterable[Entry]) -> list[Datum]:
     """Make the items of a list, with absolute paths, without looking at the files."""
     root = os.path.join(image_dir, "")
     return [_item(root + entry.path, entry.label, entry.classname) for entry in entries]
-
-
-def check_images(image_dir: Path, entries: Iterable[Entry]) -> None:
-    """Check that the images are there.
-
-    Raises:
-        CasPLError: some are missing; says how many, and names the first.
-    """
-    paths = {entry.path for entry in entries}
-    missing = missing_images(image_dir, paths)
-    if missing:
-        raise CasPLError(
-            f"{len(missing)} of {len(paths)} images of the split are missing, the first is {image_dir / missing[0]}: "
-            "extract the archive again, or fetch the one whose file names the split lists"
-        )
 
 
 def _item(impath: str, label: int, classname: str) -> Datum:

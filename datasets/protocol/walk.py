@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from caspl.data.listing import IMAGE_SUFFIXES, class_folders, image_files
+from caspl.data.listing import IMAGE_SUFFIXES, class_folders, folders_and_images, image_files
 from caspl.errors import CasPLError
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def folders(folder: Path) -> list[str]:
     Raises:
         CasPLError: the folder cannot be listed, or a name is no Unicode.
     """
-    return _readable(folder, [name for name in class_folders(folder) if name not in NO_CLASSES])
+    return _classes(folder, class_folders(folder))
 
 
 def images_below(folder: Path) -> list[str]:
@@ -56,10 +56,15 @@ def _below(folder: Path, above: tuple[Path, ...]) -> list[str]:
     here = folder.resolve()
     if here in above:
         return []
-    images = [name for name in image_files(folder) if not name.lower().startswith("readme.")]
-    _readable(folder, images)
-    deeper = ((name, _below(folder / name, (*above, here))) for name in folders(folder))
+    # One look for both: on a network disk, that at a large folder takes seconds.
+    names, files = folders_and_images(folder)
+    images = _readable(folder, [name for name in files if not name.lower().startswith("readme.")])
+    deeper = ((name, _below(folder / name, (*above, here))) for name in _classes(folder, names))
     return [*images, *(f"{name}/{path}" for name, paths in deeper for path in paths)]
+
+
+def _classes(folder: Path, names: list[str]) -> list[str]:
+    return _readable(folder, [name for name in names if name not in NO_CLASSES])
 
 
 def _readable(folder: Path, names: list[str]) -> list[str]:

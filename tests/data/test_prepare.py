@@ -26,6 +26,7 @@ from tests.data.archives import pack
 from tests.data.small import tree
 from tests.data.world import World
 from tests.datasets.miniatures import images, text
+from tests.files.worker import working
 
 Make = Callable[[str], World]
 TORCHVISION = [name for name, published in PUBLISHED.items() if published.torchvision]
@@ -343,13 +344,26 @@ def test_suffixes_of_archives(world: Make, tmp_path: Path, capsys: pytest.Captur
 
 
 def test_two_runs_at_once(world: Make, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("fcntl")
     made = world("EuroSAT")
     with fetch.alone(made.published, made.root):
         assert made.prepare() == 1
-    assert f"another run prepares it ({made.root / '.downloads' / 'eurosat.lock'} is" in capsys.readouterr().out
+    (sentence,) = [line for line in capsys.readouterr().out.splitlines() if "claimed" in line]
+    place = made.root / ".downloads" / "eurosat"
+    assert sentence.startswith(f"EuroSAT: {place} is claimed by process {os.getpid()} on")
+    assert " (preparing EuroSAT): wait until that has ended" in sentence
     assert not made.here.joinpath("2750").exists()
     assert made.prepare() == 0
+
+
+def test_a_killed_run_is_not_in_the_way(world: Make) -> None:
+    made = world("EuroSAT")
+    with working() as worker:
+        assert worker.ask("take", fetch.staging_folder(made.published, made.root)) == "done"
+        assert made.prepare() == 1
+        worker.kill()
+    assert made.prepare() == 0
+    assert made.laid_out()
+    assert not [*made.root.rglob("*.claim*")]
 
 
 def test_an_archive_of_something_else(world: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

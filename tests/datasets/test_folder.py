@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import logging
+import os
 import random
 import shutil
 from collections import Counter
@@ -176,6 +177,30 @@ def test_what_is_no_image_or_no_class_is_passed_over(tmp_path: Path, caplog: pyt
     found = paths([*dataset.train_x, *dataset.val, *dataset.test], tmp_path)
     assert sorted(found) == sorted([*numbered("cat", "dog", count=4), "cat/deep/er/image.PNG"])
     assert f"{tmp_path} has images beside the class folders (1), which are not used" in caplog.messages
+
+
+@pytest.mark.parametrize(
+    ("write", "settings"),
+    [(class_folders, {}), (part_folders, {}), (class_folders, {"UNLABELLED": "猫"}), (table, {}), (split_file, {})],
+)
+def test_each_folder_of_images_is_listed_once(
+    write: Callable[[Path], None], settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the split is read that was kept before."""
+    write(tmp_path)
+    holds_images = {path.parent for path in tmp_path.rglob("*.jpg")}
+    for name in ("scandir", "listdir"):
+        look = getattr(os, name)
+
+        def counted(path: Any = ".", look: Callable[..., Any] = look) -> Any:
+            looks[Path(path)] += 1
+            return look(path)
+
+        monkeypatch.setattr(os, name, counted)
+    for _ in range(2):
+        looks: Counter[Path] = Counter()
+        folder(tmp_path, **settings)
+        assert {path: looks[path] for path in holds_images} == dict.fromkeys(holds_images, 1)
 
 
 def test_linked_folders_are_followed(tmp_path: Path) -> None:
@@ -576,7 +601,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     "missing images": (
         with_list(("path", "class"), *((f"{i}.jpg", "cd"[i % 2]) for i in range(20))),
         {},
-        "20 of 20 listed images are missing, first",
+        "20 of 20 listed images are missing, the first is",
     ),
     "no utf-8": (with_file("labels.csv", b"path,class\n\xff,\xe9\n", of("images")), {}, "not encoded in UTF-8"),
     "no json": (with_file("list.json", b"{"), {"LIST": "list.json"}, "list.json is no JSON"),

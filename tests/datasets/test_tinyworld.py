@@ -93,7 +93,7 @@ def test_phase_1_looks_at_another_data_sets_images_with_its_own_names(tmp_path: 
     (file,) = (tmp_path / "boosting").rglob("*.safetensors")
     header = read_boosting(file).header
     assert (header.dataset, header.images, header.classnames) == ("TinySat", "TinyWorld", CLASSNAMES)
-    assert trainer.teacher.text.shape[0] == len(CLASSNAMES)
+    assert trainer.distillation.teacher.text.shape[0] == len(CLASSNAMES)
     assert all("tinysat" in item.impath for item in trainer.test_loader.dataset.data_source)
 
 

@@ -73,6 +73,13 @@ def test_both_phases(eurosat: Path, clips: dict[str, str], tmp_path: Path) -> No
     assert new.returncode == 0, new.stderr
     assert "total: 15" in new.stdout
 
+    # Evaluation needs neither a teacher nor the file that phase 1 would write: other classes may be looked at.
+    model = ["--model-dir", str(tmp_path / "CasPL")]
+    alone = run("CasPL", tmp_path, eurosat, clips, *model, "TRAINER.CASPL.TEACHER", "absent.pt",
+                "DATASET.SUBSAMPLE_CLASSES", "new")  # fmt: skip
+    assert alone.returncode == 0, alone.stderr
+    assert "total: 15" in alone.stdout
+
     refused = run("CasPL", tmp_path, eurosat, clips, "TRAINER.CASPL.TEMPERATURE", "2.0")
     assert "was made with other settings or classes" in refused.stderr
     assert path.is_file()

@@ -2,6 +2,9 @@
 
 import importlib
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -12,6 +15,7 @@ from caspl.errors import CasPLError
 from caspl.tiny import CLASSNAMES, domain, zeroshot
 from caspl.tiny import write as write_tinysat
 from caspl.tiny.objective import normalised
+from tests.files.worker import working
 
 
 @pytest.fixture(scope="module")
@@ -101,3 +105,43 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         write_tinysat(tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+WRITE = """
+import importlib, sys
+module = importlib.import_module("caspl.tiny.write")
+module.SPLITS = {"train": 2, "val": 1, "test": 1}
+module.render = None
+module.write(sys.argv[1])
+"""
+
+
+@pytest.mark.usefixtures("small")
+def test_of_several_processes_one_draws(tmp_path, monkeypatch):
+    """The second comes while the first draws; it cannot draw itself, and waits."""
+    others = []
+
+    def render(rng, labels):
+        if not others:
+            command = [sys.executable, "-c", WRITE, str(tmp_path)]
+            others.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
+            said = others[0].stderr.readline()
+            assert f"{tmp_path / 'tinysat'} is claimed by process {os.getpid()} on" in said
+            assert "(drawing tinysat): waiting until that has ended" in said
+        return domain.render(rng, labels)
+
+    monkeypatch.setattr(importlib.import_module("caspl.tiny.write"), "render", render)
+    write_tinysat(tmp_path)
+    (other,) = others
+    assert other.communicate()[1] == ""
+    assert other.returncode == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["tinysat"]
+
+
+@pytest.mark.usefixtures("small")
+def test_a_killed_process_is_not_in_the_way(tmp_path):
+    with working() as worker:
+        assert worker.ask("take", tmp_path / "tinysat") == "done"
+        worker.kill()
+    assert write_tinysat(tmp_path) == tmp_path / "tinysat"
+    assert [path.name for path in tmp_path.iterdir()] == ["tinysat"]

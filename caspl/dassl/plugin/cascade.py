@@ -18,7 +18,7 @@ from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, fi
 from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.stored import store
 from caspl.dassl.plugin.texts import boost_text
-from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options
+from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, require_validation
 from caspl.dassl.student import load_student
 from caspl.errors import CasPLError, first_line
 from caspl.prompts import Segment
@@ -66,8 +66,12 @@ def cascaded(trainer: type, hints: Hints) -> type:
             self._caspl_insertions = boost(self, hints)
 
         def before_train(self) -> None:
+            require_validation(self)
+            super().before_train()
+
+        def resume_model_if_exist(self, directory: str) -> Any:
             try:
-                super().before_train()
+                return super().resume_model_if_exist(directory)
             except (RuntimeError, ValueError) as error:
                 raise CasPLError(
                     f"the run in {self.output_dir} cannot be continued ({first_line(error)}); use another OUTPUT_DIR"

@@ -1,0 +1,104 @@
+"""Every trainer's step on fake CUDA tensors: no mix of devices, and nothing in it waits for the device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+
+from caspl.model import Output
+from caspl.step import MODES, Batch, Precision, Step, Terms, accuracy
+from tests.cases import CASES, Case
+from tests.conftest import CLASSES
+from tests.step.fake import CUDA, Faker
+from tests.stubs import make_cfg, make_trainer
+from tests.tiny_clip import SIZES
+from tests.trainers.building import build
+
+LEARNING = [case for case in CASES if case.trained]
+PAIRS = [(case, boosted) for case in LEARNING for boosted in (False, True)]
+NAMES = [("CasPL_" if boosted else "") + case.trainer for case, boosted in PAIRS]
+
+
+@pytest.fixture(autouse=True)
+def _as_with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torch choose types as where there is a GPU; the loss is not scaled, since that is no part of the guard."""
+    monkeypatch.setattr(torch.cuda.amp.common, "amp_definitely_not_available", lambda: False)
+    off = torch.amp.GradScaler("cpu", enabled=False)
+    monkeypatch.setattr(Precision, "scaler", lambda self: off)
+
+
+def fake_batch(device: torch.device, count: int = 4) -> Batch:
+    images = torch.empty(count, 3, SIZES.resolution, SIZES.resolution, device=device)
+    return Batch(images, torch.zeros(count, dtype=torch.long, device=device))
+
+
+def faked(trainer: Any, precision: Precision) -> tuple[Step, FakeTensorMode]:
+    """The step of a trainer that was built on the CPU, as the device of a precision would have it."""
+    trainer.model.clip.cast(precision.weights)
+    if hasattr(trainer, "distillation"):
+        trainer.distillation.teacher.clip.cast(precision.weights)
+    mode = FakeTensorMode(allow_non_fake_inputs=False)
+    faker = Faker(mode, precision.device)
+    for name in ("model", "reference", "distillation"):
+        if hasattr(trainer, name):
+            setattr(trainer, name, faker(getattr(trainer, name)))
+    learned = [value for value in trainer.model.parameters() if value.requires_grad]
+    metrics = accuracy if trainer.labelled else None
+    with mode:
+        return Step(trainer.model, trainer.losses, torch.optim.SGD(learned, 0.1), precision, metrics), mode
+
+
+def run(trainer: Any, precision: str, losses: Any = None) -> None:
+    """Forward pass and losses on fake CUDA tensors, then with the backward pass where torch can run one.
+
+    torch's autograd asks for a real card before it runs on CUDA, so that without one it runs on fake CPU tensors,
+    which refuse to tell their values just the same.
+    """
+    for device in (CUDA, torch.device("cpu")):
+        step, mode = faked(trainer, Precision(precision, device))
+        step.losses = losses or step.losses
+        with mode:
+            loss, numbers = step.compute(fake_batch(device))
+            assert {value.device for value in (loss, *numbers.values())} == {device}
+            if device.type == "cpu" or torch.cuda.is_available():
+                loss.backward()
+                assert all(value.grad is not None for value in step.optimizer.param_groups[0]["params"])
+
+
+@pytest.mark.parametrize("precision", MODES)
+@pytest.mark.parametrize(("case", "boosted"), PAIRS, ids=NAMES)
+def test_a_step_stays_on_the_device(
+    case: Case, boosted: bool, precision: str, clips: dict[str, str], tmp_path: Path
+) -> None:
+    trainer = build(case, boosted, clips, tmp_path)
+    run(trainer, precision)
+    learned = [value for value in trainer.model.parameters() if value.requires_grad]
+    assert len(learned) == len(case.trained)
+    assert all(value.grad.dtype == torch.float32 for value in learned)
+
+
+@pytest.mark.parametrize("precision", MODES)
+def test_phase_1_stays_on_the_device(precision: str, clips: dict[str, str], tmp_path: Path) -> None:
+    settings = {"TRAINER__CASPL__TEACHER": clips["teacher"], "TRAINER__CASPL__BOOSTING_DIR": str(tmp_path)}
+    trainer = make_trainer(make_cfg("CasPL", clips["student"], SIZES.resolution, **settings), CLASSES)
+    trainer.start()
+    run(trainer, precision)
+
+
+def test_the_guard_sees_what_waits_and_what_mixes(clips: dict[str, str], tmp_path: Path) -> None:
+    """Else the tests above could not fail."""
+
+    def waits(output: Output, batch: Batch) -> Terms:
+        return {"ce": output.logits.mean() * float(output.logits.sum() > 0)}
+
+    def mixes(output: Output, batch: Batch) -> Terms:
+        return {"ce": (output.logits * torch.ones(len(CLASSES))).mean()}
+
+    for losses, error, words in ((waits, DataDependentOutputException, None), (mixes, RuntimeError, "device")):
+        trainer = build(CASES[2], False, clips, tmp_path)
+        with pytest.raises(error, match=words):
+            run(trainer, "fp32", losses)
