@@ -57,7 +57,7 @@ def _load(towers: Mapping[str, nn.ModuleDict], found: Checkpoint) -> None:
     """
     for tower, segments in towers.items():
         given = _below(found.tensors, f"{tower}.")
-        expected = {name: value.shape for name, value in segments.named_parameters()}
+        expected = {name: value.shape for name, value in segments.state_dict().items()}
         if {name: value.shape for name, value in given.items()} != expected:
             raise CasPLError(f"{found.path} is damaged: its {tower} tokens are not those that it describes")
         segments.load_state_dict({name: value.float() for name, value in given.items()}, assign=True)

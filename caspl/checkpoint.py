@@ -101,6 +101,10 @@ class SegmentStore(nn.Module):
                 f"but this run has {', '.join(here[:3])}, ...: class-specific tokens cannot be moved to others"
             )
 
+    def tensors(self) -> dict[str, Tensor]:
+        """All tensors that are saved, by name; not copies."""
+        return {name: value for name, value in self.state_dict().items() if name != ABOUT}
+
     def learned(self) -> dict[str, nn.Parameter]:
         """The tensors that train, by name."""
         return {name: value for name, value in self.named_parameters() if value.requires_grad}
@@ -111,7 +115,7 @@ class SegmentStore(nn.Module):
         Raises:
             CasPLError: if it is another method's, another student's or of other sizes.
         """
-        found, expected = checkpoint.tensors, dict(self.named_parameters())
+        found, expected = checkpoint.tensors, self.tensors()
         if set(found) != set(expected):
             raise CasPLError(
                 f"{checkpoint.path} is no checkpoint of {trainer}: it holds {_names(found)}, "

@@ -30,7 +30,7 @@ from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.blame import is_users_own, settings_refused
+from trainers.blame import is_users_own
 from trainers.recorder import RunRecorder
 
 logger = logging.getLogger(__name__)
@@ -94,10 +94,6 @@ class PromptTrainer(Stepping, TrainerX):
         self.runtime = Runtime.choose(cfg.USE_CUDA)
         return self.runtime.device
 
-    def build_data_loader(self) -> None:
-        with settings_refused():
-            super().build_data_loader()
-
     def build_model(self) -> None:
         cfg, classnames = self.cfg, self.dm.dataset.classnames
         self.precision = Precision(self.options.PREC, self.device)
@@ -116,9 +112,8 @@ class PromptTrainer(Stepping, TrainerX):
         self.segments = SegmentStore(self.model, student, self.student_hash, pixels, trained_on)
         self.recorder = RunRecorder(cfg, self.runtime, trained_on)
         learned = list(self.segments.learned().values())
-        with settings_refused():
-            self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
-            self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
+        self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
+        self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
 
     def trained_on(self) -> dict[str, Any]:
