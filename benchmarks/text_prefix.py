@@ -2,6 +2,7 @@
 
 python benchmarks/text_prefix.py [--classes 100] [--tokens 16] [--repeats 5] [--width 512] [--layers 12]
 python benchmarks/text_prefix.py --images 8       tokens that depend on the image (CoCoOp), a batch of 8
+python benchmarks/text_prefix.py --recomputed 8   also in chunks that the backward pass computes again: memory and time
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch.nn import functional as F
@@ -26,11 +28,28 @@ def seconds(run: Callable[[], torch.Tensor], leaf: torch.Tensor) -> float:
     return time.perf_counter() - start
 
 
+def kept(run: Callable[[], torch.Tensor]) -> int:
+    """Bytes that a forward pass keeps for the backward pass, weights aside."""
+    storages: dict[int, int] = {}
+
+    def keep(value: torch.Tensor) -> torch.Tensor:
+        if not value.is_leaf:
+            storage = value.untyped_storage()
+            storages[storage.data_ptr()] = storage.nbytes()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda value: value):
+        features = run()
+    del features
+    return sum(storages.values())
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, value in (("classes", 100), ("tokens", 16), ("repeats", 5), ("width", 512), ("layers", 12)):
         p.add_argument(f"--{name}", type=int, default=value)
     p.add_argument("--images", type=int, default=0, help="batch of CoCoOp's image-conditioned tokens")
+    p.add_argument("--recomputed", type=int, default=0, help="chunks of classes computed again in the backward pass")
     args = p.parse_args()
     sizes = Sizes(args.width, 32, 16, 64, 1, args.width, args.layers)
     clip = CLIP.from_state_dict(random_state_dict(sizes)).freeze()
@@ -58,15 +77,18 @@ def main() -> None:
             return plain_pass(segment.values[0])
         return torch.stack([plain_pass(context) for context in segment.tokens(0, condition)])
 
-    def shared() -> torch.Tensor:
-        return cascade(clip.text, condition)
+    def shared(recomputed: int = 0) -> torch.Tensor:
+        return cascade(clip.text, condition, recomputed)
 
     with torch.no_grad():
         difference = (plain() - shared()).abs().max().item()
-    times: dict[str, list[float]] = {"plain": [], "shared": []}
-    for _ in range(args.repeats):  # interleaved, so that both see the same machine
-        times["plain"].append(seconds(plain, segment.values))
-        times["shared"].append(seconds(shared, segment.values))
+    passes = {"plain": plain, "shared": shared}
+    if args.recomputed:
+        passes["recomputed"] = partial(shared, args.recomputed)
+    times: dict[str, list[float]] = {name: [] for name in passes}
+    for _ in range(args.repeats):  # interleaved, so that all see the same machine
+        for name, run in passes.items():
+            times[name].append(seconds(run, segment.values))
     medians = {name: statistics.median(found) for name, found in times.items()}
     print(
         f"{args.classes} classes, {args.images or 'no'} images, {args.tokens} tokens, width {args.width}, "
@@ -75,6 +97,14 @@ def main() -> None:
     ratio = medians["plain"] / medians["shared"]
     print(f"plain  {medians['plain']:.3f} s   shared {medians['shared']:.3f} s   ratio {ratio:.1f}")
     print(f"largest difference of the features: {difference:.1e}")
+    if args.recomputed:
+        ratio = medians["recomputed"] / medians["shared"]
+        with torch.no_grad():
+            same = torch.equal(shared(), shared(args.recomputed))
+        print(
+            f"kept for the backward pass: {kept(shared) / 2**20:.0f} MiB, recomputed in {args.recomputed} chunks "
+            f"{kept(passes['recomputed']) / 2**20:.0f} MiB for {ratio:.2f} x the time; bitwise equal features: {same}"
+        )
 
 
 if __name__ == "__main__":

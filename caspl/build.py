@@ -36,7 +36,7 @@ def load_model(
     if not found.description:
         raise CasPLError(
             f"{found.path} does not say how its model is built, as files before version 0.2.0 did not: evaluate it "
-            "with the config that it was trained with, or save it anew by resuming that run"
+            "with the config that it was trained with"
         )
     clip = load_clip(found.student) if clip is None else clip
     require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
@@ -45,8 +45,12 @@ def load_model(
     if not names:
         raise CasPLError(f"{found.path} does not name its classes: name them")
     text, vision = prompts.cascade()
+    specific = [s.name for s in text.segments.values() if isinstance(s, Segment) and s.class_specific]
+    if specific and [name.replace("_", " ") for name in names] != list(found.classnames):
+        raise CasPLError(f"the tokens {specific[0]!r} of {found.path} are class-specific: they fit no other classes")
     _load({"text": text.segments, "vision": vision.segments}, found)
-    return PromptedCLIP(clip, text, vision, names, found.description).eval()
+    model = PromptedCLIP(clip, text, vision, names, found.description).eval()
+    return model.requires_grad_(False) if path.suffix == ".safetensors" else model
 
 
 def _load(towers: Mapping[str, nn.ModuleDict], found: Checkpoint) -> None:
@@ -93,5 +97,6 @@ def _file(path: Path, epoch: int | None) -> Path:
         raise CasPLError(f"there is no run and no checkpoint at {path}")
     folders = sorted({file.parent for file in path.glob("*/checkpoint")} | {f.parent for f in path.glob("checkpoint")})
     if len(folders) != 1:
-        raise CasPLError(f"{path} holds checkpoints of {len(folders)} models, not of one: name a checkpoint file")
+        found = f"checkpoints of {len(folders)} models" if folders else "no checkpoint"
+        raise CasPLError(f"{path} holds {found}: name the folder of one run, or a checkpoint file")
     return find_checkpoint(folders[0], epoch)

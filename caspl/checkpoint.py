@@ -84,6 +84,9 @@ class SegmentStore(nn.Module):
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
         self.require(state)
+        there, here = ((of or {}).get("split") for of in (state.get("trained_on"), self.trained_on))
+        if there and here and there != here:  # a run that goes on; evaluation may be on another data set
+            raise CasPLError("the run was begun on another split of the data set: use another output folder")
         if self.more and "more" in state:
             self.more[1](state["more"])
 
@@ -184,10 +187,13 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
     else:
         path = folder / "model-best.pth.tar"
         pointer = folder / "checkpoint"
-        if not path.is_file() and pointer.is_file():
+        if not path.is_file():
+            if not pointer.is_file():
+                there = folder.parent.is_dir()
+                raise CasPLError(f"there is no checkpoint in {folder}" if there else f"there is no run {folder.parent}")
             path = folder / pointer.read_text(encoding="utf-8").strip()
     if not path.is_file():
-        raise CasPLError(f"no checkpoint at {path}")
+        raise CasPLError(f"there is no checkpoint {path}")
     return path
 
 

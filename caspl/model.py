@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from caspl.classifier import Classifier, class_logits
 from caspl.prompts.prompts import Prompts
-from caspl.prompts.segment import AnySegment
+from caspl.prompts.segment import AnySegment, Segment
 from caspl.prompts.sets import AnyTexts
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import CLIP
@@ -61,6 +61,11 @@ class PromptedCLIP(nn.Module):
         self.clip = clip.freeze()
         self.text = text
         self.vision = vision
+        sizes = clip.sizes
+        for name, segment in self.segments().items():
+            width = sizes.text_width if name.startswith("text.") else sizes.vision_width
+            if isinstance(segment, Segment) and segment.width != width:
+                raise ValueError(f"the tokens {name} are {segment.width} wide, but the tower is {width}")
         self.description = dict(description or {})
         self.recomputed = recomputed
         self.set_classes(classnames)

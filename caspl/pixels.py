@@ -37,8 +37,8 @@ class Pixels:
 
     def has(self, mean: Sequence[float], std: Sequence[float]) -> bool:
         """Whether these statistics are its own."""
-        pairs = zip((*self.mean, *self.std), (*mean, *std), strict=True)
-        return all(abs(own - other) <= SAME for own, other in pairs)
+        own, others = (*self.mean, *self.std), (*mean, *std)
+        return len(own) == len(others) and all(abs(a - b) <= SAME for a, b in zip(own, others, strict=True))
 
     def as_dict(self) -> dict[str, Any]:
         """As plain JSON, for headers."""
@@ -82,6 +82,7 @@ class Adapt:
         self._factor, self._shift = std / own_std, (mean - own_mean) / own_std
         self._same = (given.mean, given.std) == (wanted.mean, wanted.std)
         self._side = wanted.size
+        self._mode = wanted.interpolation if wanted.interpolation in ("bilinear", "bicubic") else "bicubic"
 
     def __call__(self, images: Tensor) -> Tensor:
         """(batch, 3, h, w) -> (batch, 3, size, size)."""
@@ -90,4 +91,4 @@ class Adapt:
         if images.shape[-1] == self._side:
             return images
         size = (self._side, self._side)
-        return F.interpolate(images.float(), size, mode="bicubic", antialias=True, align_corners=False)
+        return F.interpolate(images.float(), size, mode=self._mode, antialias=True, align_corners=False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,11 @@ from caspl.prompts import Segment, normal_tokens
 from caspl.towers import CLIP, Sizes
 from caspl.zoo import weights_hash
 from dassl.utils.logger import close_logger
+from tests.device import DEVICE
 from tests.tiny_clip import SIZES, tiny_state_dict
+
+if DEVICE.type == "cpu":
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # command lines, and programs that tests start, compute there too
 
 TEACHER_SIZES = Sizes(48, 32, 8, vision_width=128, vision_layers=4, text_width=64, text_layers=3)
 CLASSES = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "River", "SeaLake")

@@ -23,6 +23,7 @@ def make_cfg(trainer: str, student: str, resolution: int, **settings: Any) -> Cf
     cfg.TRAINER.NAME = trainer
     cfg.MODEL.BACKBONE.NAME = student
     cfg.INPUT.SIZE = (resolution, resolution)
+    cfg.INPUT.INTERPOLATION = "bicubic"
     cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(OPENAI_MEAN), list(OPENAI_STD)
     cfg.SEED = 1
     cfg.USE_CUDA = DEVICE.type != "cpu"

@@ -57,9 +57,18 @@ def test_other_classes_and_another_place_of_the_student(clips: dict[str, str], t
         load_model(file, CLIP.from_state_dict(tiny_state_dict(1)))
 
 
+def test_class_specific_tokens_stay_with_their_classes(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(CASES[2], False, clips, tmp_path, TRAINER__COOP__CSC=True)
+    trainer.save_model(0, str(tmp_path / "run"))
+    assert load_model(tmp_path / "run").text.classnames == list(CLASSES)
+    with pytest.raises(CasPLError, match="class-specific: they fit no other classes"):
+        load_model(tmp_path / "run", classnames=[f"other {name}" for name in CLASSES])
+
+
 def test_a_boosting_file_gives_boosting_alone(clips: dict[str, str], tmp_path: Path) -> None:
     path = boosting_file(tmp_path / "boosting.safetensors")
     model = load_model(path, tiny_clip())
+    assert not any(value.requires_grad for value in model.parameters())
     alone = build(CASES[0], True, clips, tmp_path)
     with torch.no_grad():
         torch.testing.assert_close(model(batch(9)["img"]).logits, logits(alone), rtol=0, atol=1e-5)
@@ -100,7 +109,7 @@ def test_damaged_checkpoints(change: Any, sentence: str, clips: dict[str, str], 
 def test_where_there_is_no_model(tmp_path: Path) -> None:
     with pytest.raises(CasPLError, match="no run and no checkpoint"):
         load_model(tmp_path / "absent")
-    with pytest.raises(CasPLError, match="checkpoints of 0 models"):
+    with pytest.raises(CasPLError, match="holds no checkpoint"):
         load_model(tmp_path)
 
 

@@ -113,7 +113,7 @@ def test_broken_files_of_a_run(runs: Runs, capsys: pytest.CaptureFixture[str]) -
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     evaluate = ["--eval-only", "--model-dir", str(run)]
     assert "model.pth.tar-3 is broken" in refused(capsys, runs.phase2("new", *evaluate))
-    assert "no checkpoint at" in refused(capsys, runs.phase2("new", *evaluate, "--load-epoch", "2"))
+    assert "there is no checkpoint" in refused(capsys, runs.phase2("new", *evaluate, "--load-epoch", "2"))
 
 
 def test_resuming_another_folder(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

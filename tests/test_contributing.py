@@ -35,7 +35,7 @@ def method(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def row(method: Path) -> Case:
-    (found,) = eval(blocks()[1], {"Case": Case, "TEXT": TEXT, "VISION": VISION})  # our own document
+    (found,) = eval(f"({blocks()[1]})", {"Case": Case, "TEXT": TEXT, "VISION": VISION})  # our own document
     assert isinstance(found, Case)
     assert found.trainer not in {case.trainer for case in CASES}
     return found
@@ -49,7 +49,7 @@ def test_the_row_passes_the_matrix(row: Case, boosted: bool, clips: dict[str, st
 
 @pytest.mark.parametrize("trainer", ["MyMethod", "CasPL_MyMethod"])
 def test_the_yaml_trains(method: Path, trainer: str, runs: Any, tmp_path: Path) -> None:
-    """As told: a copy of IVLP's with another section."""
+    """As told: a copy of IVLP's with another section and its keys."""
     content = (REPO / "configs/trainers/IVLP/tiny.yaml").read_text().replace("IVLP", "MYMETHOD")
     keys = re.search(r"MYMETHOD:\n((?: {4,}.*\n)*)", content)
     assert keys is not None

@@ -237,7 +237,7 @@ def replaced(name: str, value: Any) -> Callable[[State], State]:
         (lambda state: {"prompt_learner.ctx": state[CTX]}, "only prompt_learner.ctx; give phase 1's checkpoint"),
         (lambda state: {"a": 1, "b": 1, "c": 1, "d": 1}, "only a, b, c, ...; give phase 1's checkpoint"),
         (lambda state: {}, "only nothing; give phase 1's checkpoint"),
-        (lambda state: {"text.boosting.values": state[CTX]}, "phase 2 takes it as TRAINER.CASPL.BOOSTING"),
+        (lambda state: {"text.boosting.values": state[CTX]}, "phase 2 takes it as it is"),
         (lambda state: released_state(1), "was made with another student than"),
         (replaced("image_encoder.conv1.weight", torch.ones(64, 3, 4, 4)), "their visual.conv1.weight differ"),
         (replaced("text_encoder.ln_final.bias", torch.full((128,), torch.nan)), "their ln_final.bias differ"),

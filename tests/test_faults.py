@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import logging
 import multiprocessing
+import re
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -17,11 +20,14 @@ from caspl.boosting import read_boosting
 from caspl.boosting.find import boosting_path
 from caspl.dassl.outcome import COUNTED, PHASE_1, PHASE_2, leaves, recipe
 from caspl.errors import CasPLError
+from caspl.model import PromptedCLIP
+from caspl.prompts import Prompts, Segment, Texts
 from caspl.results import read_record
 from caspl.runtime import Runtime
 from dassl.config import get_cfg_default
 from tests.cases import CASES
 from tests.conftest import boosting_file
+from tests.device import DEVICE
 from tests.runs import Runs, refused
 from tests.stubs import make_cfg
 from tests.trainers.building import batch, build
@@ -158,6 +164,21 @@ def test_what_was_written_meanwhile_is_looked_at_before_writing(
     assert "was made with other settings" in refused(capsys, runs.phase1("run", "OPTIM.MAX_EPOCH", "1"))
 
 
+def test_another_split_is_noticed(runs: Runs, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    """Of the same data set, under the same settings: by phase 1's file, and by a run that goes on."""
+    short = ["OPTIM.MAX_EPOCH", "1"]
+    assert train.main(runs.phase1("run", *short)) == 0
+    assert train.main(coop(runs, "adapt", "TRAIN.CHECKPOINT_FREQ", "1")) == 0
+    runs.root = Path(shutil.copytree(runs.root, tmp_path / "copy"))
+    split = runs.root / "eurosat" / "split_zhou_EuroSAT.json"
+    lists = json.loads(split.read_text())
+    lists["train"] = lists["train"][1:]
+    split.write_text(json.dumps(lists))
+    shutil.rmtree(runs.root / "eurosat" / "split_fewshot", ignore_errors=True)
+    assert "was made from another split of EuroSAT" in refused(capsys, runs.phase1("other", *short))
+    assert "begun on another split" in refused(capsys, coop(runs, "adapt"))
+
+
 def test_the_header_says_how_long_and_on_what(runs: Runs) -> None:
     assert train.main(runs.phase1("run", "OPTIM.MAX_EPOCH", "2")) == 0
     (path,) = (runs.folder / "boosting").rglob("*.safetensors")
@@ -182,7 +203,8 @@ class {name}(PromptTrainer):
     section = "{section}"
     defaults = {{"PREC": "fp32"}}
 
-    def prompts(self, clip):
+    @staticmethod
+    def prompts(clip, options, classnames):
         {prompts}
 
     def load_resume_state(self, state):
@@ -213,6 +235,28 @@ def test_a_bug_in_a_users_resuming_keeps_its_traceback(runs: Runs) -> None:
     torch.save(trainer.resume_state(), runs.folder / "run" / "resume.pt")
     with pytest.raises(KeyError, match="what nobody saved"):
         train.main(line)
+
+
+def test_what_prompts_cannot_be_is_the_methods_own_bug(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(CASES[2], False, clips, tmp_path)
+    clip, width = trainer.model.clip, trainer.model.clip.sizes.text_width
+    for returned, error, words in (
+        (None, TypeError, "CoOp.prompts() returned NoneType, not Prompts"),
+        (Prompts([Segment("boosting", torch.zeros(1, 2, width))]), ValueError, "the name boosting is for the cascade"),
+    ):
+        trainer.prompts = lambda *_, returned=returned: returned
+        with pytest.raises(error, match=re.escape(words)):
+            trainer.checked_prompts(clip)
+    with pytest.raises(ValueError, match="are 7 wide, but the tower is 128"):
+        PromptedCLIP.of(clip, Prompts([Segment("adapting", torch.zeros(1, 2, 7))]), ["a"])
+    with pytest.raises(ValueError, match="cannot be called class"):
+        Prompts(others={"class": Texts()})
+    with pytest.raises(TypeError, match="templates are a tuple"):
+        Prompts(templates="a {}.")  # type: ignore[arg-type]
+    with pytest.raises(CasPLError, match="must hold {} once"):
+        Prompts(templates=("a photo",))
+    with pytest.raises(ValueError, match="a segment's name is a word"):
+        Segment("text.negative", torch.zeros(1, 2, 7))
 
 
 def test_a_wrong_setting_is_a_sentence_still(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
@@ -246,7 +290,18 @@ def test_a_record_says_what_was_trained_and_what_was_tested(runs: Runs) -> None:
     assert record.classes == "new"
     expected = {"dataset": "EuroSAT", "classes": "base", "shots": 2, "seed": 1}
     assert {key: record.trained_on[key] for key in expected} == expected
-    assert record.hardware["device"] == "cpu"
+    assert record.hardware["device"] == Runtime.choose(DEVICE.type != "cpu").device_name
+
+
+def test_a_record_of_what_learns_nothing_says_so(runs: Runs) -> None:
+    zeroshot = ["ZeroshotCLIP", "ZeroshotCLIP/tiny"]
+    assert train.main(runs.arguments(*zeroshot, "plain")) == 0
+    assert read_record(runs.folder / "plain" / "result.json").trained_on == {}
+    file = boosting_file(runs.folder / "boosting.safetensors")
+    line = runs.arguments("CasPL_ZeroshotCLIP", zeroshot[1], "boosted", "TRAINER.CASPL.BOOSTING", str(file))
+    assert train.main(line) == 0
+    record = read_record(runs.folder / "boosted" / "result.json")
+    assert record.trained_on == {"boosting": {"dataset": "EuroSAT", "seed": 1, "split": ""}}
 
 
 def test_other_statistics_than_the_students(
@@ -256,12 +311,19 @@ def test_other_statistics_than_the_students(
     line = refused(capsys, named)
     assert "tiny-student was trained with PIXEL_MEAN (0.481455, 0.457827, 0.408211)" in line
     assert "INPUT.PIXEL_MEAN is (0, 0, 0)" in line
-    import logging
-
-    logging.getLogger("caspl").propagate = True  # whatever ran before
+    logging.getLogger("caspl").propagate = True  # the run before has attached it to the engine's log
     trainer = build(CASES[2], False, runs.clips, runs.folder, INPUT__PIXEL_MEAN=[0.5, 0.5, 0.5])
+    assert "INPUT.INTERPOLATION" not in caplog.text
     assert "is this one not?" in caplog.text  # a file may have been trained otherwise
     assert trainer.model is not None
+
+
+def test_other_pixels_are_said(clips: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    build(CASES[2], False, clips, tmp_path, INPUT__INTERPOLATION="bilinear")
+    assert "INPUT.INTERPOLATION is bilinear" in caplog.text
+    for key, value in (("PIXEL_MEAN", [0.5, 0.5]), ("PIXEL_STD", [0.2, 0.0, 0.2])):
+        with pytest.raises(CasPLError, match="hold three numbers each"):
+            build(CASES[2], False, clips, tmp_path, **{f"INPUT__{key}": value})
 
 
 def test_older_checkpoints_load(clips: dict[str, str], tmp_path: Path) -> None:
@@ -307,3 +369,36 @@ def test_a_broken_run_folder_is_a_sentence(clips: dict[str, str], tmp_path: Path
     (tmp_path / "run" / "resume.pt").write_bytes(b"nothing")
     with pytest.raises(CasPLError, match="cannot be continued"):
         trainer.resume()
+
+
+def test_text_is_that_of_the_tokens_that_a_run_goes_on_with(clips: dict[str, str], tmp_path: Path) -> None:
+    """Where nothing in it learns it is computed once: after the tokens of a snapshot have come, not before."""
+    case = next(case for case in CASES if case.trainer == "VPT")
+    trainer = build(case, True, clips, tmp_path)
+    trainer.epoch = 0
+    state = trainer.resume_state()
+    tokens = state["models"][trainer.saved_as]
+    tokens["text.boosting.values"] = 3 * tokens["text.boosting.values"]
+    trainer.load_resume_state(state)
+    trainer.forward_backward(batch())
+    torch.testing.assert_close(trainer.step.text["class"], trainer.model.encode_text())
+
+
+def test_a_setting_that_nothing_reads_is_warned_of(
+    clips: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, warned in (("PromptSRC", False), ("IVLP", True)):
+        case = next(case for case in CASES if case.trainer == name)
+        more = {"TRAINER__CASPL__REFERENCE": "boosted", "OUTPUT_DIR": str(tmp_path / name)}
+        trainer = build(case, True, clips, tmp_path, **more)
+        caplog.clear()
+        trainer.before_train()
+        assert ("TRAINER.CASPL.REFERENCE is not used" in caplog.text) is warned
+
+
+def test_a_finished_run_says_that_it_is_not_trained(clips: dict[str, str], tmp_path: Path, caplog: Any) -> None:
+    trainer = build(CASES[2], False, clips, tmp_path)
+    trainer.save_model(0, str(tmp_path / "run"))
+    again = build(CASES[2], False, clips, tmp_path)
+    again.resume()
+    assert "is finished: it is tested again, not trained" in caplog.text

@@ -97,6 +97,14 @@ def test_it_can_be_exported_with_any_batch(kind: str, fixed: bool) -> None:
         torch.testing.assert_close(theirs, mine, rtol=0, atol=1e-4)
 
 
+def test_many_classes_for_each_image_can_be_exported_too() -> None:
+    """The bound on texts in memory asks how many images there are, which a program leaves open."""
+    model = PromptedCLIP.of(tiny_clip(), prompts_of("cocoop"), [f"class {number}" for number in range(100)]).fixed()
+    batch = torch.export.Dim("batch", min=2, max=128)
+    exported = torch.export.export(model, (images(3),), dynamic_shapes=({0: batch},))
+    torch.testing.assert_close(exported.module()(images(2)), model(images(2)), rtol=0, atol=1e-4)
+
+
 def test_text_that_does_not_learn_is_a_value_made_before() -> None:
     model = model_of("vpt")
     for value in model.text.parameters():

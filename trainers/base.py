@@ -7,6 +7,7 @@ cross-entropy is not all, its losses. What trains follows from the segments; wha
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -15,12 +16,13 @@ from torch.nn import functional as F
 from yacs.config import CfgNode
 
 from caspl.checkpoint import SegmentStore, find_checkpoint, read_checkpoint
+from caspl.dassl.blame import refused
 from caspl.dassl.outcome import Sections
 from caspl.dassl.run_folder import keep_settings, require_same_method
-from caspl.dassl.section import check_options, require_validation
+from caspl.dassl.section import check_options
 from caspl.dassl.stepping import Stepping
 from caspl.dassl.student import given_pixels, load_student
-from caspl.errors import CasPLError, advising, first_line
+from caspl.errors import CasPLError, advising
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts
 from caspl.runtime import Runtime
@@ -30,10 +32,11 @@ from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.blame import is_users_own
 from trainers.recorder import RunRecorder
 
 logger = logging.getLogger(__name__)
+
+SHARED = [Path(__file__).resolve()]
 
 
 class PromptTrainer(Stepping, TrainerX):
@@ -56,12 +59,19 @@ class PromptTrainer(Stepping, TrainerX):
     learns: ClassVar[bool] = True
     training_only: ClassVar[tuple[str, ...]] = ()
     boosted: ClassVar[bool] = False
+    _reference_asked = False
     rolling_resume = True  # a killed run goes on from its last epoch, bit for bit
 
     # What a method states ------------------------------------------------------------------------------------
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        """The method's segments and words."""
+    def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
+        """The method's segments and words.
+
+        Args:
+            clip: the student, in float32 on the CPU.
+            options: the method's config section.
+            classnames: of the run.
+        """
         raise NotImplementedError
 
     def losses(self, output: Output, batch: Batch) -> Terms:
@@ -104,7 +114,7 @@ class PromptTrainer(Stepping, TrainerX):
             logger.warning("%s knows no word of %s: these classes look alike to it", student, ", ".join(unknown[:3]))
         boosting = self.boosting(clip)
         with advising(f"look at TRAINER.{self.section} ({', '.join(self.options)})"):
-            prompts = self.prompts(clip)
+            prompts = self.checked_prompts(clip)
             if self.learns and not prompts.trainable:
                 raise CasPLError("there are no tokens to learn")
             self.model = PromptedCLIP.of(self.precision.place(clip), prompts.behind(boosting), classnames)
@@ -116,29 +126,48 @@ class PromptTrainer(Stepping, TrainerX):
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
 
+    def checked_prompts(self, clip: CLIP) -> Prompts:
+        """What the method states, if it can be.
+
+        Raises:
+            TypeError, ValueError: it cannot, which is the method's own fault.
+        """
+        prompts = self.prompts(clip, self.options, self.dm.dataset.classnames)
+        if not isinstance(prompts, Prompts):
+            raise TypeError(f"{type(self).__name__}.prompts() returned {type(prompts).__name__}, not Prompts")
+        if self.cascades and any("boosting" in found for found in prompts.describe()["segments"].values()):
+            raise ValueError(f"{type(self).__name__}: the name boosting is for the cascade's segments; take another")
+        return prompts
+
+    @property
+    def reference_segments(self) -> tuple[str, ...]:
+        """For a method with a frozen reference: names of the segments that belong to it, as configured.
+
+        ``TRAINER.CASPL.REFERENCE`` says whether it is plain CLIP or boosted; where nobody asks, that is warned of.
+        """
+        self._reference_asked = True
+        return ("boosting",) if self.boosted and self.cfg.TRAINER.CASPL.REFERENCE == "boosted" else ()
+
     def trained_on(self) -> dict[str, Any]:
-        """What checkpoints and records say of where the tokens come from."""
+        """What checkpoints and records say of where the tokens come from; empty where nothing learns."""
+        if not any(value.requires_grad for value in self.model.parameters()):
+            return {}
         data = self.cfg.DATASET
         found = {"dataset": data.NAME, "classes": data.SUBSAMPLE_CLASSES, "shots": data.NUM_SHOTS}
         return found | {"seed": self.cfg.SEED, "split": getattr(self.dm.dataset, "split_digest", "")}
 
     def before_train(self) -> None:
-        require_validation(self)
         keep_settings(self.cfg, self.sections())
         self.start()
+        if self.boosted and self.cfg.TRAINER.CASPL.REFERENCE != "plain" and not self._reference_asked:
+            logger.warning("TRAINER.CASPL.REFERENCE is not used: %s has no reference", type(self).__name__)
         super().before_train()
 
     def resume(self) -> None:
-        try:
+        with refused(f"the run in {self.output_dir} cannot be continued ({{}}); use another --output-dir", SHARED):
             super().resume()
-        except CasPLError:
-            raise
-        except Exception as error:  # every reader has its own exceptions for a broken file
-            if is_users_own(error):
-                raise
-            raise CasPLError(
-                f"the run in {self.output_dir} cannot be continued ({first_line(error)}); use another --output-dir"
-            ) from error
+        if self.start_epoch >= self.max_epoch:
+            logger.warning("the run in %s is finished: it is tested again, not trained", self.output_dir)
 
     def train(self) -> None:  # type: ignore[override]  # as the engine's own trainers
         if not self.segments.learned():
@@ -172,7 +201,6 @@ class PromptTrainer(Stepping, TrainerX):
         checkpoint = read_checkpoint(path)
         self.segments.load(checkpoint, type(self).__name__)
         self.recorder.trained_on = dict(checkpoint.trained_on)
-        self.classifier = None
 
     def resume_state(self) -> dict[str, Any]:
         return super().resume_state() | {"step": self.step.state_dict(), "seconds": self.recorder.so_far()}

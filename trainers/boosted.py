@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
@@ -29,6 +29,7 @@ class Boosted(Base):
     """Phase 2: its cascade holds the boosting segments too."""
 
     boosted = True
+    _origin: dict[str, Any]
 
     def boosting(self, clip: CLIP) -> Prompts | None:
         """The boosting segments, of the sizes that their file has.
@@ -42,18 +43,27 @@ class Boosted(Base):
     def sections(self) -> Sections:
         return {**super().sections(), "CASPL": PHASE_2}
 
+    def trained_on(self) -> dict[str, Any]:
+        return super().trained_on() | {"boosting": self._origin}
+
     def _tokens(self, clip: CLIP) -> tuple[Tensor | None, Tensor | None]:
         cfg, path = self.cfg, Path(self.cfg.TRAINER.CASPL.BOOSTING)
         if ".pth.tar" not in path.name:
             file = boosting_file(cfg, clip, self.student_hash, self.dm.dataset.classnames)
+            header = file.header
+            self._origin = {"dataset": header.dataset, "seed": header.seed, "split": header.split}
             return file.text, file.vision
         found = read_checkpoint(path)
         made_for = (found.student, found.student_hash)
         require_student(f"the tokens of {path}", made_for, (cfg.MODEL.BACKBONE.NAME, self.student_hash))
         text, vision = (found.tensors.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
         if text is None and vision is None:
-            raise CasPLError(f"TRAINER.CASPL.BOOSTING {path} is a checkpoint without boosting tokens")
+            raise CasPLError(
+                f"{path} is a checkpoint without boosting tokens, of a run without the cascade: let --model-dir name a "
+                f"run of {type(self).__name__}, or TRAINER.CASPL.BOOSTING a boosting file"
+            )
         logger.info("boosting tokens: %s", path)
+        self._origin = dict(found.trained_on.get("boosting") or {})
         return text, vision
 
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.dassl.outcome import PHASE_1, Sections
 from caspl.dassl.phase1 import Phase1
 from caspl.dassl.section import DEFAULTS
@@ -20,7 +24,7 @@ class CasPL(Phase1, PromptTrainer):
     cascades = False
     defaults = DEFAULTS
 
-    def prompts(self, clip: CLIP) -> Prompts:
+    def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         return self.boosting_segments(clip)
 
     def sections(self) -> Sections:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
+
+from yacs.config import CfgNode
 
 from caspl.prompts import ImageConditioned, Prompts, coop_context
 from caspl.towers import CLIP
@@ -17,6 +20,7 @@ class CoCoOp(PromptTrainer):
     section = "COCOOP"
     defaults = {"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"}
 
-    def prompts(self, clip: CLIP) -> Prompts:
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         conditioned = partial(ImageConditioned, embed_dim=clip.sizes.embed_dim)
-        return coop_context(clip.text, self.options.N_CTX, self.options.CTX_INIT, segment_type=conditioned)
+        return coop_context(clip.text, options.N_CTX, options.CTX_INIT, segment_type=conditioned)

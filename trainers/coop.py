@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
 
 from caspl.prompts import Prompts, coop_context
 from caspl.towers import CLIP
@@ -19,9 +22,9 @@ class CoOp(PromptTrainer):
     section = "COOP"
     defaults = {"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"}
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        options = self.options
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         if options.CSC and options.CTX_INIT:
             logger.warning("TRAINER.COOP.CSC is not used: a context that starts from words is one for all classes")
-        classes = len(self.dm.dataset.classnames) if options.CSC else None
+        classes = len(classnames) if options.CSC else None
         return coop_context(clip.text, options.N_CTX, options.CTX_INIT, classes, options.CLASS_TOKEN_POSITION)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.prompts import Prompts, both_towers
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
@@ -23,8 +27,8 @@ class IVLP(PromptTrainer):
         "PROMPT_DEPTH_TEXT": 9,
     }
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        options = self.options
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         text = (options.N_CTX_TEXT, options.PROMPT_DEPTH_TEXT)
         vision = (options.N_CTX_VISION, options.PROMPT_DEPTH_VISION)
         return both_towers(clip, text, vision, options.CTX_INIT)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.prompts import Prompts, coupled_context, text_context
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
@@ -16,6 +20,7 @@ class MaPLe(PromptTrainer):
     saved_as = "MultiModalPromptLearner"
     defaults = {"N_CTX": 2, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH": 9}
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        depth = min(self.options.PROMPT_DEPTH, clip.sizes.most_layers)
-        return coupled_context(clip, text_context(clip.text, self.options.N_CTX, depth, self.options.CTX_INIT))
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
+        depth = min(options.PROMPT_DEPTH, clip.sizes.most_layers)
+        return coupled_context(clip, text_context(clip.text, options.N_CTX, depth, options.CTX_INIT, beyond=True))

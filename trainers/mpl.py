@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.prompts import Prompts, coupled_context, placeholder_context
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
@@ -23,8 +27,8 @@ class MPL(PromptTrainer):
         "PROMPT_DEPTH": 9,
     }
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        options = self.options
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         depth = min(options.PROMPT_DEPTH, clip.sizes.most_layers)
         context = placeholder_context(clip.text, options.N_CTX, depth, options.CTX_INIT)
         return coupled_context(clip, context, options.N_ADD_OP, options.N_RM_OP)

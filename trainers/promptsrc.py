@@ -34,8 +34,7 @@ class PromptSRC(IVLP):
     training_only = ("TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
 
     def prepare(self) -> None:
-        boosted = self.boosted and self.cfg.TRAINER.CASPL.REFERENCE == "boosted"
-        self.reference = Reference(self.model, ENSEMBLE, ("boosting",) if boosted else ())
+        self.reference = Reference(self.model, ENSEMBLE, self.reference_segments)
         self.average = GaussianAverage(self.options.GPA_MEAN, self.options.GPA_STD, self.max_epoch)
 
     def losses(self, output: Output, batch: Batch) -> Terms:

@@ -56,9 +56,15 @@ def register(trainer: Trainer) -> Trainer:
     """Register a trainer under its class name, its section, and every wrapped form that it can have.
 
     ``CasPL_X`` is X whose cascade holds the frozen boosting segments too, and nothing else.
+
+    Raises:
+        TypeError: if the class does not say its section or its defaults.
     """
+    missing = [name for name in ("section", "defaults") if not hasattr(trainer, name)]
+    if missing:
+        raise TypeError(f"{trainer.__name__} has no {' and no '.join(missing)}: every method states both")
     TRAINER_REGISTRY.register()(trainer)
-    SECTIONS[trainer.section] = trainer.defaults
+    SECTIONS[trainer.section] = {"PREC": "fp32", **trainer.defaults}
     _methods.append(trainer)
     for wrapper in WRAPPERS:
         _register_wrapped(trainer, wrapper)

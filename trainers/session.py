@@ -12,6 +12,8 @@ import torch
 from yacs.config import CfgNode
 
 from caspl.checkpoint import find_checkpoint
+from caspl.dassl.blame import refused
+from caspl.dassl.section import require_validation
 from caspl.errors import CasPLError, advising
 from caspl.files import Claim
 from caspl.results.record import CLASSES, FILE_NAME, read_record
@@ -19,9 +21,10 @@ from caspl.runtime import Runtime
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
-from trainers.blame import settings_refused
 
 logger = logging.getLogger(__name__)
+
+SHARED = [Path(__file__).resolve().parents[1] / "datasets"]
 
 
 def run(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -37,6 +40,7 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
             trainer.load_model(args.model_dir, epoch=args.load_epoch)
             trainer.test()
         elif not args.no_train:
+            require_validation(trainer)
             trainer.train()
 
 
@@ -69,12 +73,11 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR, names=("caspl", "trainers", "datasets"))
     logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
-    if torch.cuda.is_available() and cfg.USE_CUDA:
-        torch.backends.cudnn.benchmark = True
+    torch.backends.cudnn.benchmark = Runtime.choose(cfg.USE_CUDA).device.type == "cuda"
     if args.eval_only:
         _keep_other_record(cfg)
         _take_boosting_from_checkpoint(cfg, args)
-    with settings_refused():
+    with refused("the trainer cannot be built with this config: {}", SHARED):
         return build_trainer(cfg)
 
 

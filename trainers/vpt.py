@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.prompts import Prompts, vision_tokens
 from caspl.prompts.templates import DEFAULT_TEMPLATE
 from caspl.towers import CLIP
@@ -16,6 +20,7 @@ class VPT(PromptTrainer):
     section = "VPT"
     defaults = {"N_CTX_VISION": 2, "CTX_INIT": "a photo of a", "PREC": "fp16", "PROMPT_DEPTH_VISION": 1}
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        tokens = vision_tokens(clip, self.options.N_CTX_VISION, self.options.PROMPT_DEPTH_VISION)
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
+        tokens = vision_tokens(clip, options.N_CTX_VISION, options.PROMPT_DEPTH_VISION)
         return Prompts(vision=tokens, templates=(DEFAULT_TEMPLATE,))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.dassl.section import dataset_template
 from caspl.prompts import Prompts
 from caspl.prompts.templates import SELECTED
@@ -18,7 +22,7 @@ class ZeroshotCLIP(PromptTrainer):
     learns = False
     defaults = {"TEMPLATE": "", "PREC": "fp32"}  # empty template: the data set's own
 
-    def prompts(self, clip: CLIP) -> Prompts:
+    def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         return Prompts() if self.boosted else Prompts(templates=(self.template(),))
 
     def template(self) -> str:
@@ -30,6 +34,6 @@ class ZeroshotCLIP(PromptTrainer):
 class ZeroshotCLIP2(ZeroshotCLIP):
     """Mean of the features in seven selected ImageNet templates and, but for ImageNet, the data set's own."""
 
-    def prompts(self, clip: CLIP) -> Prompts:
+    def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         own = () if self.cfg.DATASET.NAME == "ImageNet" else (self.template(),)
         return Prompts(templates=(*SELECTED, *own))

@@ -15,7 +15,7 @@ class Distillation:
 
     Args:
         teacher: gives the logits.
-        temperature, reduction: see :func:`caspl.losses.distillation`.
+        temperature, reduction: see :func:`caspl.losses.divergence`.
         scale: factor of the teacher's cosines, the student's in the release; None takes the teacher's own.
     """
 

@@ -59,6 +59,8 @@ class BoostingWriter:
             raise CasPLError(f"{self.target} was made by an earlier version, whose settings cannot be compared")
         if (there.recipe, there.classnames) != (self.header.recipe, self.header.classnames):
             raise CasPLError(f"{self.target} was made with other settings or classes")
+        if there.split and self.header.split and there.split != self.header.split:
+            raise CasPLError(f"{self.target} was made from another split of {there.dataset}")
 
 
 def _values(segment: AnySegment | None) -> Tensor | None:

@@ -11,6 +11,7 @@ from caspl.boosting import Header, write_boosting
 from caspl.boosting.find import boosting_path
 from caspl.convert.released import Released, read_released
 from caspl.errors import CasPLError
+from caspl.files import Claim
 from caspl.prompts.templates import template_for
 from caspl.results.paper_figures import dataset_key, dataset_order
 from caspl.zoo import load_clip, weights_hash
@@ -70,7 +71,9 @@ def _convert(options: argparse.Namespace) -> str:
         epochs=epochs,
         temperature=options.temperature,
     )
-    write_boosting(target, header, released.text, released.vision)
+    with Claim(target, "caspl.convert"):
+        _require_free(target, options.force)  # once more, now that nobody else can write it
+        write_boosting(target, header, released.text, released.vision)
     sizes = ", ".join(
         f"{tokens.shape[1]} {tower} tokens in {tokens.shape[0]} layers"
         for tower, tokens in (("text", released.text), ("vision", released.vision))
@@ -98,9 +101,13 @@ def _target(options: argparse.Namespace, released: Released) -> Path:
     target = Path(options.output or place)
     if target.suffix != ".safetensors":
         raise CasPLError(f"a boosting file's name ends in .safetensors, not like {target}")
-    if target.exists() and not options.force:
-        raise CasPLError(f"{target} is there already; replace it with --force, or name another file with -o")
+    _require_free(target, options.force)
     return target
+
+
+def _require_free(target: Path, force: bool) -> None:
+    if target.exists() and not force:
+        raise CasPLError(f"{target} is there already; replace it with --force, or name another file with -o")
 
 
 def _read_names(path: str | None) -> tuple[str, ...]:

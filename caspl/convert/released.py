@@ -85,7 +85,7 @@ def read_released(path: str | Path) -> Released:
         raise CasPLError(f"{path} is no checkpoint of Dassl: it has no state_dict; give CasPL/model.pth.tar-20")
     state = {str(key).removeprefix("module."): value for key, value in state.items()}
     if any(".boosting." in key for key in state):
-        raise CasPLError(f"{path} is a checkpoint of this library: phase 2 takes it as TRAINER.CASPL.BOOSTING")
+        raise CasPLError(f"{path} is a checkpoint of this library: phase 2 takes it as it is")
     if not any(_boosting_keys(state, tower) for tower in FIRST_LAYER):
         shown = [*sorted(state)[:3], *["..."] * (len(state) > 3)]
         raise CasPLError(

@@ -16,7 +16,7 @@ from yacs.config import CfgNode
 from caspl.boosting import BoostingFile, read_boosting
 from caspl.boosting.find import boosting_path, find_boosting
 from caspl.errors import CasPLError, advising
-from caspl.losses.distillation import REDUCTIONS
+from caspl.losses.divergence import REDUCTIONS
 from caspl.prompts.context import TokenSizes, sizes_within
 from caspl.prompts.templates import checked, template_for
 from caspl.step.precision import check_mode

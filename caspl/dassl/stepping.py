@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from caspl.classifier import Classifier
+from caspl.errors import CasPLError
 from caspl.model import Output, PromptedCLIP
-from caspl.step import Batch, Precision, Step, Terms, accuracy
+from caspl.step import Batch, Precision, Step, Terms, accuracy, not_finite
 
 if TYPE_CHECKING:
     from dassl.engine import TrainerX as Base
@@ -53,24 +55,35 @@ class Stepping(Base):
         if self.batch_idx == 0:
             self.step.begin_epoch()
         numbers = self.step(Batch.of(batch, self.device))
-        last, frequency = self.batch_idx + 1 == self.num_batches, self.cfg.TRAIN.PRINT_FREQ
-        if last or (frequency > 0 and (self.batch_idx + 1) % frequency == 0):  # then somebody waits for them anyway
-            self.step.require_finite(self.epoch, f"lower OPTIM.LR ({self.cfg.OPTIM.LR:g}), or use PREC fp32")
-        if last:
+        if self.batch_idx + 1 == self.num_batches:
+            self.step.require_finite(self.epoch, self._advice())
             self.update_lr()
             self.finish_epoch()
         return numbers
 
+    def numbers_arrived(self, numbers: list[tuple[int, dict[str, float]]]) -> None:
+        """The engine's hook where numbers come to the host, to be printed; the original Dassl has none."""
+        for batch, values in numbers:
+            if not math.isfinite(values.get("loss", 0.0)):
+                raise CasPLError(not_finite(self.epoch, batch, self._advice()))
+
     def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
-        """As Dassl's; evaluation starts with the classifier that the model is by then."""
         super().set_model_mode(mode, names)
         self.model.train(mode == "train")
-        self.classifier = None
-        if mode != "train":
-            with self.precision.compute():
-                self.classifier = self.model.fixed()
+
+    def test(self, *args: Any, **kwargs: Any) -> Any:
+        """As Dassl's, with the classifier that the model is now."""
+        with self.precision.compute():
+            self.classifier = self.model.fixed()
+        try:
+            return super().test(*args, **kwargs)
+        finally:
+            self.classifier = None
 
     def model_inference(self, input: Tensor) -> Tensor:
         """Logits (batch, classes) of normalised images."""
         with self.precision.compute():
             return (self.classifier or self.model.fixed())(input)
+
+    def _advice(self) -> str:
+        return f"lower OPTIM.LR ({self.cfg.OPTIM.LR:g}), or use PREC fp32"

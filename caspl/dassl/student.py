@@ -25,6 +25,9 @@ def load_student(cfg: CfgNode) -> tuple[CLIP, str]:
     given, own = given_pixels(cfg), pixels_of(name, clip.sizes)
     if tuple(cfg.INPUT.SIZE) != (own.size, own.size):
         raise CasPLError(f"{name} takes images of {own.size} pixels, but INPUT.SIZE is {tuple(cfg.INPUT.SIZE)}")
+    if given.interpolation != own.interpolation:
+        resized = f"INPUT.INTERPOLATION is {given.interpolation}"
+        logger.warning("%s, but %s was trained with %s", resized, name, own.interpolation)
     if not own.has(given.mean, given.std):
         mine = f"PIXEL_MEAN {_shown(own.mean)} and PIXEL_STD {_shown(own.std)}"
         said = f"INPUT.PIXEL_MEAN is {_shown(given.mean)} and INPUT.PIXEL_STD {_shown(given.std)}"
@@ -35,8 +38,17 @@ def load_student(cfg: CfgNode) -> tuple[CLIP, str]:
 
 
 def given_pixels(cfg: CfgNode) -> Pixels:
-    """The preprocessing of the images that a config loads."""
+    """The preprocessing of the images that a config loads.
+
+    Raises:
+        CasPLError: if its statistics are none.
+    """
     pixels = cfg.INPUT
+    if {len(pixels.PIXEL_MEAN), len(pixels.PIXEL_STD)} != {3} or min(pixels.PIXEL_STD) <= 0:
+        raise CasPLError(
+            f"INPUT.PIXEL_MEAN and INPUT.PIXEL_STD hold three numbers each, those of the latter above 0, not "
+            f"{list(pixels.PIXEL_MEAN)} and {list(pixels.PIXEL_STD)}"
+        )
     return Pixels(pixels.SIZE[0], tuple(pixels.PIXEL_MEAN), tuple(pixels.PIXEL_STD), pixels.INTERPOLATION)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from caspl.losses.distillation import distillation
+from caspl.losses.divergence import distillation
 
 
 def feature_distance(features: Tensor, reference: Tensor) -> Tensor:

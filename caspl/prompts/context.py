@@ -68,12 +68,22 @@ def coop_context(
     return Prompts(before=front, after=[Part(segment, half, segment.length)])
 
 
-def text_context(tower: TextTower, length: int, depth: int, words: str, name: str = "adapting") -> list[Piece]:
+def text_context(
+    tower: TextTower, length: int, depth: int, words: str, name: str = "adapting", beyond: bool = False
+) -> list[Piece]:
     """IVLP's text tokens (arXiv 2210.03117): words give layer 0 its start if length <= 4, the rest of them stays.
 
     With length 2 and "a photo of a", "a photo" is learned and "of a" stands fixed behind it.
+
+    Args:
+        tower: where they go; no deeper than it is.
+        length, depth: of the tokens.
+        words: see above.
+        name: of the segment.
+        beyond: keep what is deeper than the tower, for the other tower's sake (MaPLe).
     """
     words = _words(words)
+    depth = depth if beyond else min(depth, len(tower.transformer))
     if not _any(length, depth):
         return [*fixed(encode(words))]
     values = normal_tokens(depth, length, tower.positional_embedding.shape[1])

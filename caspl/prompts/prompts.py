@@ -12,6 +12,7 @@ from caspl.errors import CasPLError
 from caspl.prompts.describe import describe_piece, piece_of, segments_of
 from caspl.prompts.segment import AnySegment, by_name
 from caspl.prompts.sets import AnyTexts, TextEnsemble, TextSets
+from caspl.prompts.templates import checked
 from caspl.prompts.text import Piece, TextCascade, fixed, segment_of
 from caspl.prompts.vision import VisionCascade
 from caspl.towers.tokenizer import encode
@@ -35,6 +36,12 @@ class Texts:
     after: Sequence[Piece] = ()
     templates: tuple[str, ...] = ("{}.",)
     nearest: Sequence[Piece] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.templates, str):
+            raise TypeError(f"templates are a tuple of texts, not the text {self.templates!r}")
+        for template in self.templates:
+            checked(template)
 
     @property
     def pieces(self) -> tuple[Piece, ...]:
@@ -76,6 +83,11 @@ class Prompts(Texts):
     vision: Sequence[AnySegment] = ()
     others: Mapping[str, Texts] = field(default_factory=dict)
     combine: str = "stack"
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if "class" in self.others:
+            raise ValueError("a further set of texts cannot be called class: that is what these prompts are themselves")
 
     @property
     def sets(self) -> dict[str, Texts]:

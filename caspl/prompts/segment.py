@@ -43,6 +43,8 @@ class AnySegment(nn.Module):
 
     def __init__(self, name: str) -> None:
         super().__init__()
+        if not name.isidentifier():
+            raise ValueError(f"a segment's name is a word, not {name!r}")
         self.name = name
 
     def describe(self) -> dict[str, Any]:

@@ -208,15 +208,16 @@ class TextCascade(nn.Module):
         return spans
 
     def _length(self, index: int, piece: Piece) -> int:
-        return len(getattr(self, f"words_{index}")) if isinstance(piece, Words) else _stretch(piece)
+        return len(piece.ids) if isinstance(piece, Words) else _stretch(piece)
 
     def _is_class_specific(self, piece: Segment | Part) -> bool:
         """Whether every class has its own tokens; as many as there are classes, or it is an error."""
         segment = piece.segment if isinstance(piece, Part) else piece
-        if segment.class_specific and len(segment.values[0]) != len(self.classnames):
+        made_for = segment.values.shape[1]
+        if segment.class_specific and made_for != len(self.classnames):
             raise CasPLError(
-                f"the class-specific tokens {segment.name!r} were made for {len(segment.values[0])} classes, but there "
-                f"are {len(self.classnames)}: class-specific contexts cannot be moved to other classes"
+                f"the class-specific tokens {segment.name!r} were made for {made_for} classes, but there are "
+                f"{len(self.classnames)}: class-specific contexts cannot be moved to other classes"
             )
         return segment.class_specific
 

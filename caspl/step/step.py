@@ -25,7 +25,7 @@ class Step:
     """One model's step.
 
     Args:
-        model: whose prompts learn. Where nothing in its texts does, their features are computed here, once.
+        model: whose prompts learn.
         losses: named terms of an output; their sum is minimised.
         optimizer: of the prompts.
         precision: in which to compute.
@@ -47,9 +47,6 @@ class Step:
         self._stepped = False
         optimizer.register_step_post_hook(self._note)
         self.text: TextFeatures | None = None
-        if not model.text_learns and not model.text.conditional:
-            with torch.no_grad(), precision.compute():
-                self.text = model.encode_texts()
         device = precision.device
         self._count = torch.zeros((), dtype=torch.long, device=device)
         self._first_bad = torch.full((), -1, dtype=torch.long, device=device)
@@ -76,8 +73,11 @@ class Step:
         return loss, {name: value.detach() for name, value in numbers.items()}
 
     def begin_epoch(self) -> None:
-        """Count steps from here on."""
+        """Count steps from here on; where nothing in the texts learns, compute their features, for the whole epoch."""
         self._count.zero_()
+        if not self.model.text_learns and not self.model.text.conditional:
+            with torch.no_grad(), self.precision.compute():
+                self.text = self.model.encode_texts()
 
     def require_finite(self, epoch: int, advice: str) -> None:
         """Refuse to go on if a loss was not finite. This waits for the device.
@@ -91,7 +91,7 @@ class Step:
         """
         first = int(self._first_bad)
         if first >= 0:
-            raise CasPLError(f"the loss is not finite in epoch {epoch + 1}, batch {first + 1}; {advice}")
+            raise CasPLError(not_finite(epoch, first, advice))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -117,6 +117,11 @@ class Step:
         new = ~torch.isfinite(loss) & (self._first_bad < 0)
         self._first_bad.copy_(torch.where(new, self._count, self._first_bad))
         self._count.add_(1)
+
+
+def not_finite(epoch: int, batch: int, advice: str) -> str:
+    """The sentence for a loss that is not finite; both counted from 0."""
+    return f"the loss is not finite in epoch {epoch + 1}, batch {batch + 1}; {advice}"
 
 
 def accuracy(output: Output, batch: Batch) -> Terms:

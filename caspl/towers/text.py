@@ -110,7 +110,9 @@ class TextTower(nn.Module):
         if own.dim() == 3:
             own = own.unsqueeze(0).expand(groups, -1, -1, -1)
         groups, classes = own.shape[:2]
-        chunks = max(recomputed, -(-groups * classes // MOST_TEXTS))
+        # In an exported program the number of images stays open: it bounds nothing, and nothing may depend on it.
+        most = classes if torch.compiler.is_compiling() else groups * classes
+        chunks = max(recomputed, -(-most // MOST_TEXTS))
         if chunks <= 1 and not recomputed:
             return self._run(own, end, memories, start, refresh)
         run = self._run

@@ -3,6 +3,10 @@
 python train.py --plugin docs/examples/kgcoop.py --trainer CasPL_KgCoOp --config-file docs/examples/kgcoop.yaml ...
 """
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.dassl.section import dataset_template
 from caspl.model import Output
 from caspl.prompts import Prompts, coop_context
@@ -21,11 +25,12 @@ class KgCoOp(PromptTrainer):
     defaults = {"N_CTX": 4, "CTX_INIT": "a photo of a", "W": 8.0, "PREC": "fp32"}
     training_only = ("W",)
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        return coop_context(clip.text, self.options.N_CTX, self.options.CTX_INIT)
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
+        return coop_context(clip.text, options.N_CTX, options.CTX_INIT)
 
     def prepare(self) -> None:
-        self.reference = Reference(self.model, (dataset_template(self.cfg),))
+        self.reference = Reference(self.model, (dataset_template(self.cfg),), self.reference_segments)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         distance = (output.text - self.reference.text).square().sum(dim=-1).mean()

@@ -89,7 +89,7 @@ def _compute(name: str, base: str, trainer: str, folder: Path) -> None:
     learned = {key: value.data for key, value in ours.segments.learned().items()}
     for published, shape in case["learnable"].items():
         target(published, learned).copy_(draw(published, shape, case["seed"]))
-    ours.prepare()
+    ours.start()
     before = evaluate(ours, case)
     losses, rates = run_training(ours, case)
     np.savez(folder / f"{name}.npz", logits_before=before, losses=losses, lrs=rates, logits_after=evaluate(ours, case))

@@ -5,17 +5,24 @@ from __future__ import annotations
 import logging
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+import torch
 from yacs.config import CfgNode
 
 import caspl.plugin
+from caspl.dassl.plugin.phase1_trainer import CasPL
 from caspl.dassl.plugin.speech import speak
 from caspl.dassl.section import DEFAULTS
 from caspl.errors import CasPLError
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
+from tests.conftest import CLASSES
+from tests.no_data import without_data
 from tests.plugin import standins
+from tests.stubs import make_cfg
+from tests.tiny_clip import SIZES
 
 
 @pytest.fixture(autouse=True)
@@ -97,3 +104,16 @@ def test_messages_are_seen_although_all_logging_is_off(capsys: pytest.CaptureFix
     speak()
     logging.getLogger("caspl.dassl.plugin.texts").warning("something to know")
     assert capsys.readouterr().out == "something to know\n"
+
+
+def test_phase_1_checkpoints_of_version_0_1_0_load(clips: dict[str, str], tmp_path: Path) -> None:
+    """They called the tokens otherwise and said nothing of them; for evaluation there is no step to give its state."""
+    settings = {"TRAINER__CASPL__BOOSTING_DIR": str(tmp_path), "DATASET__NAME": "EuroSAT"}
+    cfg = make_cfg("CasPL", clips["student"], SIZES.resolution, **settings)
+    trainer = without_data(CasPL, CLASSES)(cfg)
+    (module,) = trainer._models.values()
+    tokens = {name.replace(".boosting", ""): torch.full_like(value, 2.0) for name, value in module.tensors().items()}
+    assert set(tokens) == {"text.values", "vision.values"}
+    module.load_state_dict(tokens)
+    assert all((value == 2.0).all() for value in module.tensors().values())
+    assert not hasattr(trainer, "step")

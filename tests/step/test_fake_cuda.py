@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from caspl.model import Output
 from caspl.step import MODES, Batch, Precision, Step, Terms, accuracy
@@ -31,6 +32,17 @@ def _as_with_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Precision, "scaler", lambda self: off)
 
 
+class NothingToTheHost(TorchDispatchMode):
+    """Refuses copies from the device to the CPU, which wait for it as a value that is asked for does."""
+
+    def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        to_host = torch.device(kwargs["device"]).type == "cpu" if kwargs.get("device") is not None else False
+        if to_host and args and isinstance(args[0], torch.Tensor) and args[0].device.type == "cuda":
+            raise AssertionError(f"{function} copies to the host")
+        return function(*args, **kwargs)
+
+
 def fake_batch(device: torch.device, count: int = 4) -> Batch:
     images = torch.empty(count, 3, SIZES.resolution, SIZES.resolution, device=device)
     return Batch(images, torch.zeros(count, dtype=torch.long, device=device))
@@ -38,9 +50,10 @@ def fake_batch(device: torch.device, count: int = 4) -> Batch:
 
 def faked(trainer: Any, precision: Precision) -> tuple[Step, FakeTensorMode]:
     """The step of a trainer that was built on the CPU, as the device of a precision would have it."""
-    trainer.model.clip.cast(precision.weights)
+    weights = torch.float16 if precision.mode == "fp16" else precision.weights  # also where the backward pass runs
+    trainer.model.clip.cast(weights)
     if hasattr(trainer, "distillation"):
-        trainer.distillation.teacher.clip.cast(precision.weights)
+        trainer.distillation.teacher.clip.cast(weights)
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     faker = Faker(mode, precision.device)
     for name in ("model", "reference", "distillation"):
@@ -61,7 +74,7 @@ def run(trainer: Any, precision: str, losses: Any = None) -> None:
     for device in (CUDA, torch.device("cpu")):
         step, mode = faked(trainer, Precision(precision, device))
         step.losses = losses or step.losses
-        with mode:
+        with mode, NothingToTheHost():
             loss, numbers = step.compute(fake_batch(device))
             assert {value.device for value in (loss, *numbers.values())} == {device}
             if device.type == "cpu" or torch.cuda.is_available():
@@ -98,7 +111,15 @@ def test_the_guard_sees_what_waits_and_what_mixes(clips: dict[str, str], tmp_pat
     def mixes(output: Output, batch: Batch) -> Terms:
         return {"ce": (output.logits * torch.ones(len(CLASSES))).mean()}
 
-    for losses, error, words in ((waits, DataDependentOutputException, None), (mixes, RuntimeError, "device")):
+    def copies(output: Output, batch: Batch) -> Terms:
+        return {"ce": output.logits.cpu().mean().to(output.logits.device)}
+
+    wrong = (
+        (waits, DataDependentOutputException, None),
+        (mixes, RuntimeError, "device"),
+        (copies, AssertionError, "copies to the host"),
+    )
+    for losses, error, words in wrong:
         trainer = build(CASES[2], False, clips, tmp_path)
         with pytest.raises(error, match=words):
             run(trainer, "fp32", losses)

@@ -33,6 +33,17 @@ def batch(bad: bool = False) -> Batch:
     return Batch(images * (0 if bad else 1), torch.tensor([0, 1, 2, 0]))
 
 
+def test_a_batch_is_what_the_loader_delivers() -> None:
+    loaded = {"img": torch.ones(2, 3), "label": torch.tensor([1, 0])}
+    loaded |= {"index": torch.tensor([7, 5]), "impath": ["a", "b"]}
+    batch = Batch.of(loaded, torch.device("meta"))
+    assert batch.images.device.type == batch.labels.device.type == "meta"
+    assert batch.index is not None
+    assert batch.index.tolist() == [7, 5]
+    assert batch.paths == ["a", "b"]
+    assert Batch.of({"img": torch.ones(1), "label": torch.ones(1)}, torch.device("cpu")).index is None
+
+
 def test_numbers_are_tensors_without_a_graph() -> None:
     step, _ = made()
     numbers = step(batch())

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from yacs.config import CfgNode
+
 from caspl.prompts import Prompts, Segment, normal_tokens
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
@@ -15,5 +19,6 @@ class Toy(PromptTrainer):
     section = "TOY"
     defaults = {"N_CTX": 2, "PREC": "fp32"}
 
-    def prompts(self, clip: CLIP) -> Prompts:
-        return Prompts(after=[Segment("adapting", normal_tokens(1, self.options.N_CTX, clip.sizes.text_width))])
+    @staticmethod
+    def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
+        return Prompts(after=[Segment("adapting", normal_tokens(1, options.N_CTX, clip.sizes.text_width))])

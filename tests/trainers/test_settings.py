@@ -27,7 +27,7 @@ def test_another_methods_checkpoint_is_refused(clips: dict[str, str], tmp_path: 
     coop, ivlp, promptsrc = CASE["CoOp"], CASE["IVLP"], CASE["PromptSRC"]
     trainer = build(promptsrc, False, clips, tmp_path)
     trainer.save_model(0, str(tmp_path / "run"))
-    with pytest.raises(CasPLError, match="no checkpoint at"):
+    with pytest.raises(CasPLError, match="there is no checkpoint in"):
         build(coop, False, clips, tmp_path).load_model(str(tmp_path / "run"))
     with pytest.raises(CasPLError, match=r"no checkpoint of CasPL_IVLP.*text\.boosting"):
         build(ivlp, True, clips, tmp_path).load_model(str(tmp_path / "run"))

@@ -13,6 +13,7 @@ from typing import Any
 from torch import nn
 from yacs.config import CfgNode
 
+from caspl.dassl.blame import refused
 from caspl.dassl.plugin.boosted_reference import boost_reference
 from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, find_towers, unwrapped
 from caspl.dassl.plugin.insertion import Insertion, insert
@@ -20,7 +21,7 @@ from caspl.dassl.plugin.stored import store
 from caspl.dassl.plugin.texts import boost_text
 from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, require_validation
 from caspl.dassl.student import load_student
-from caspl.errors import CasPLError, first_line
+from caspl.errors import CasPLError
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 from caspl.towers.weights import first_difference
@@ -70,12 +71,8 @@ def cascaded(trainer: type, hints: Hints) -> type:
             super().before_train()
 
         def resume_model_if_exist(self, directory: str) -> Any:
-            try:
+            with refused(f"the run in {self.output_dir} cannot be continued ({{}}); use another OUTPUT_DIR"):
                 return super().resume_model_if_exist(directory)
-            except (RuntimeError, ValueError) as error:
-                raise CasPLError(
-                    f"the run in {self.output_dir} cannot be continued ({first_line(error)}); use another OUTPUT_DIR"
-                ) from error
 
         def forward_backward(self, *args: Any, **kwargs: Any) -> Any:
             summary = super().forward_backward(*args, **kwargs)

@@ -54,7 +54,7 @@ class Insertion:
         self._segment = segment
         self._text = tower.kind == "text"
         self._position = tower.positional_embedding
-        self._start = (len(self._position) + 1) // 2 if start is None else start
+        self._start = (self._position.shape[0] + 1) // 2 if start is None else start
         self._padding = padding
         self._norm = getattr(tower.module, "ln_pre", None)
         self._last = len(tower.blocks) - 1
@@ -98,7 +98,7 @@ class Insertion:
         """The tokens of a layer, (length, width), as its block expects them."""
         tokens = self._segment.tokens(layer)
         if layer == 0 and self._text:
-            tokens = tokens + self._position[self._start : self._start + len(tokens)].to(tokens)
+            tokens = tokens + self._position[self._start : self._start + tokens.shape[0]].to(tokens)
         elif layer == 0 and self._norm is not None:
             tokens = self._norm(tokens.to(dtype))
         return tokens
@@ -118,9 +118,9 @@ class Insertion:
         length, start = x.shape[axis], self._start
         if not self._text:
             return x.narrow(axis, 0, start), x.narrow(axis, start, length - start)
-        if length != len(self._position):
+        if length != self._position.shape[0]:
             raise CasPLError(
-                f"{self.name} runs its blocks on {length} positions: expected are all {len(self._position)} of its "
+                f"{self.name} runs its blocks on {length} positions: expected are all {self._position.shape[0]} of its "
                 "positional embedding"
             )
         kept = length - self._segment.length
@@ -146,7 +146,7 @@ class Insertion:
     def _axis_of(self, x: Tensor) -> int:
         """Which axis of a block's input the tokens are along, 0 or 1: asked in the first pass."""
         if self._axis is None:
-            least = len(self._position)
+            least = self._position.shape[0]
             fits = [axis for axis in (0, 1) if x.shape[axis] >= least and _starts_alike(x, axis)]
             if len(fits) == 2 and self._declared_axis is not None:
                 fits = [self._declared_axis]

@@ -39,9 +39,8 @@ class CasPL(Phase1, Stepping, TrainerX):
             raise CasPLError("there are no tokens to learn: look at the lengths and depths in TRAINER.CASPL")
         self.model = PromptedCLIP.of(self.precision.place(clip), prompts, self.dm.dataset.classnames)
         pixels = given_pixels(cfg).as_dict()
-        segments = SegmentStore(self.model, cfg.MODEL.BACKBONE.NAME, self.student_hash, pixels)
+        segments = _Store(self.model, cfg.MODEL.BACKBONE.NAME, self.student_hash, pixels)
         segments.more = (self._step_state, self._take_step_state)  # the original Dassl saves nothing but models
-        segments.register_load_state_dict_pre_hook(_rename)
         self.optim = build_optimizer(segments, cfg.OPTIM)
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM)
         self.register_model("CasPL", segments, self.optim, self.sched)
@@ -57,16 +56,19 @@ class CasPL(Phase1, Stepping, TrainerX):
         super().before_train()
 
     def _step_state(self) -> dict[str, Any]:
-        return self.step.state_dict()
+        return self.step.state_dict() if hasattr(self, "step") else {}
 
     def _take_step_state(self, state: dict[str, Any]) -> None:
         if hasattr(self, "step"):  # evaluation takes no step
             self.step.load_state_dict(state)
 
 
-def _rename(segments: SegmentStore, state: dict[str, Any], prefix: str, *_: Any) -> None:
-    """Take checkpoints of version 0.1.0, which called the tokens otherwise and said nothing of them."""
-    for tower in ("text", "vision"):
-        if prefix + f"{tower}.values" in state:
-            state[prefix + f"{tower}.boosting.values"] = state.pop(prefix + f"{tower}.values")
-            state.setdefault(prefix + ABOUT, segments.get_extra_state() | {"more": {}})
+class _Store(SegmentStore):
+    """Takes checkpoints of version 0.1.0 too, which called the tokens otherwise and said nothing of them."""
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        for tower in ("text", "vision"):
+            if prefix + f"{tower}.values" in state_dict:
+                state_dict[prefix + f"{tower}.boosting.values"] = state_dict.pop(prefix + f"{tower}.values")
+                state_dict.setdefault(prefix + ABOUT, self.get_extra_state() | {"more": {}})
+        super()._load_from_state_dict(state_dict, prefix, *args)
