@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from caspl.pixels import OPENAI_MEAN, OPENAI_STD
 from tests.external.cpu import enter
 from tests.no_data import without_data
 from tests.parity import recipe
@@ -40,6 +41,7 @@ def config(case: dict[str, Any], boosting: Path) -> Any:
     cfg.DATASET.NAME = "EuroSAT"
     cfg.MODEL.BACKBONE.NAME = "ViT-B/16"
     cfg.INPUT.SIZE = (recipe.RESOLUTION, recipe.RESOLUTION)
+    cfg.INPUT.PIXEL_MEAN, cfg.INPUT.PIXEL_STD = list(OPENAI_MEAN), list(OPENAI_STD)
     cfg.USE_CUDA = False
     optim = {"NAME": "sgd", "LR": case["lr"], "MAX_EPOCH": case["epochs"], "LR_SCHEDULER": "cosine"}
     for key, value in (optim | {"WARMUP_EPOCH": 1, "WARMUP_TYPE": "constant"}).items():
