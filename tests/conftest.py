@@ -12,11 +12,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import save_file
 
 from caspl.boosting import Header, write_boosting
 from caspl.prompts import Segment, normal_tokens
 from caspl.towers import CLIP, Sizes
+from caspl.towers.weights import write_clip
 from caspl.zoo import weights_hash
 from dassl.utils.logger import close_logger
 from tests.device import DEVICE
@@ -56,7 +56,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         "teacher": tiny_state_dict(2, TEACHER_SIZES),
     }
     for name, state in states.items():
-        save_file(state, folder / f"{name}.safetensors")
+        write_clip(folder / f"{name}.safetensors", state, "quick_gelu", Sizes.of(state).heads)
     return {name: str(folder / f"{name}.safetensors") for name in states}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ from caspl.prompts import normal_tokens
 from caspl.step import Batch, GaussianAverage
 from caspl.teachers import CLIPTeacher
 from caspl.towers import Sizes
-from caspl.zoo import computes_the_same
+from caspl.zoo import Weights, computes_the_same, read_model
 from tests.tiny_clip import SIZES, tiny_clip
 
 HEADER = Header("ViT-B/16", "0123", "ViT-L/14", "EuroSAT", ("a", "b"), "a photo of a {}.", 1, 20, 1.0)
@@ -81,20 +82,25 @@ def test_a_resumed_average_may_lie_elsewhere() -> None:
 def test_open_clips_activation_and_layout_are_found_out() -> None:
     open_clip = pytest.importorskip("open_clip")
 
-    def model(head_width: int, quick: bool) -> tuple[object, dict[str, torch.Tensor]]:
+    def model(head_width: int, quick: bool) -> tuple[object, Weights]:
         vision = {"image_size": 32, "layers": 2, "width": 64, "patch_size": 8, "head_width": head_width}
         text = {"context_length": 77, "vocab_size": 49408, "width": 64, "heads": 1, "layers": 2}
         built = open_clip.CLIP(embed_dim=32, quick_gelu=quick, vision_cfg=vision, text_cfg=text).eval()
         state = {key: value * 3 if value.dim() > 1 else value for key, value in built.state_dict().items()}
         built.load_state_dict(state)
-        return built, {key: value for key, value in state.items() if key != "attn_mask"}
+        weights = {key: value for key, value in state.items() if key != "attn_mask"}
+        return built, Weights(weights, "quick_gelu" if quick else "gelu", (64 // head_width, 1))
 
     for quick in (True, False):
-        built, state = model(64, quick)
-        assert computes_the_same(built, state, "quick_gelu") is quick
-        assert computes_the_same(built, state, "gelu") is not quick
-    built, state = model(32, True)
-    assert not any(computes_the_same(built, state, activation) for activation in ("gelu", "quick_gelu"))
+        for head_width in (64, 32, 16):
+            built, weights = model(head_width, quick)
+            found = read_model(built)
+            assert found is not None
+            assert (found.activation, found.heads) == (weights.activation, weights.heads)
+            assert computes_the_same(built, weights)
+            other = "gelu" if quick else "quick_gelu"
+            assert not computes_the_same(built, replace(weights, activation=other))
+            assert not computes_the_same(built, replace(weights, heads=(8, 1)))
 
 
 def test_boosting_file_round_trip(tmp_path: Path) -> None:

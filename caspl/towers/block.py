@@ -16,8 +16,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caspl.towers.sizes import heads_of
-
 
 class Memory(NamedTuple):
     """Keys and values of one layer, each (groups, heads, tokens, head width)."""
@@ -47,9 +45,9 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {"quick_gelu": QuickGELU, "gelu": nn.G
 class Attention(nn.Module):
     """Multi-head self-attention with a packed input projection, named as in OpenAI's state dicts."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, heads: int) -> None:
         super().__init__()
-        self.heads = heads_of(width)
+        self.heads = heads
         self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
         self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
         self.out_proj = nn.Linear(width, width)
@@ -101,9 +99,9 @@ class Attention(nn.Module):
 class Block(nn.Module):
     """x + attention(ln_1 x), then + mlp(ln_2 x)."""
 
-    def __init__(self, width: int, activation: str = "quick_gelu") -> None:
+    def __init__(self, width: int, heads: int, activation: str = "quick_gelu") -> None:
         super().__init__()
-        self.attn = Attention(width)
+        self.attn = Attention(width, heads)
         self.ln_1 = LayerNorm(width)
         self.mlp = nn.Sequential()
         self.mlp.add_module("c_fc", nn.Linear(width, 4 * width))
@@ -127,9 +125,9 @@ class Block(nn.Module):
 class Transformer(nn.Module):
     """A stack of blocks under OpenAI's name ``resblocks``."""
 
-    def __init__(self, width: int, layers: int, activation: str = "quick_gelu") -> None:
+    def __init__(self, width: int, layers: int, heads: int, activation: str = "quick_gelu") -> None:
         super().__init__()
-        self.resblocks = nn.ModuleList(Block(width, activation) for _ in range(layers))
+        self.resblocks = nn.ModuleList(Block(width, heads, activation) for _ in range(layers))
 
     def __iter__(self) -> Iterator[Block]:
         return iter(self.resblocks)  # type: ignore[arg-type]

@@ -31,13 +31,23 @@ class CLIP(nn.Module):
         self.logit_scale = nn.Parameter(torch.zeros(()))
 
     @classmethod
-    def from_state_dict(cls, state_dict: Mapping[str, Tensor], activation: str = "quick_gelu") -> CLIP:
+    def from_state_dict(
+        cls, state_dict: Mapping[str, Tensor], activation: str = "quick_gelu", heads: tuple[int, int] = (0, 0)
+    ) -> CLIP:
         """Build a CLIP of the sizes of an OpenAI-format state dict, in float32, and load it strictly.
 
+        Args:
+            activation, heads: what the state dict does not tell, see :class:`CLIP` and :class:`Sizes`.
+
         Raises:
-            CasPLError: if the state dict is of another format or incomplete.
+            CasPLError: if the state dict is of another format, incomplete, or holds a number that is not finite.
         """
-        sizes = Sizes.of(state_dict)
+        sizes = Sizes.of(state_dict, heads)
+        for key, value in state_dict.items():
+            if not value.isfinite().all():
+                raise CasPLError(
+                    f"the weights hold numbers in {key} that are not finite: take the file from its origin"
+                )
         with torch.device("meta"):
             model = cls(sizes, activation)
         ours = {_to_own_key(key): value.detach().float().clone() for key, value in state_dict.items()}

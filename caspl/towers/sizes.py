@@ -20,7 +20,7 @@ NEEDED = (
     "text_projection",
     "logit_scale",
 )
-HEAD_WIDTH = 64  # OpenAI's format does not store the number of heads: it is width // 64
+HEAD_WIDTH = 64  # of OpenAI's models; a state dict does not tell the number of heads
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,7 @@ class Sizes:
         text_width, text_layers: text tower.
         context_length: positions of the text tower.
         vocabulary: rows of the token table.
+        vision_heads, text_heads: attention heads of each tower; 0 is OpenAI's rule, one for every 64 of width.
     """
 
     embed_dim: int
@@ -46,6 +47,13 @@ class Sizes:
     text_layers: int
     context_length: int = 77
     vocabulary: int = 49408
+    vision_heads: int = 0
+    text_heads: int = 0
+
+    @property
+    def heads(self) -> tuple[int, int]:
+        """Attention heads of the image and the text tower."""
+        return self.vision_heads or heads_of(self.vision_width), self.text_heads or heads_of(self.text_width)
 
     @property
     def grid(self) -> int:
@@ -61,8 +69,11 @@ class Sizes:
         return asdict(self)
 
     @classmethod
-    def of(cls, state_dict: Mapping[str, Tensor]) -> Sizes:
+    def of(cls, state_dict: Mapping[str, Tensor], heads: tuple[int, int] = (0, 0)) -> Sizes:
         """Read the sizes from an OpenAI-format state dict.
+
+        Args:
+            heads: of the image and the text tower, which it does not tell; see :class:`Sizes`.
 
         Raises:
             CasPLError: for another format, or for a ResNet image tower (it has no token sequence).
@@ -79,7 +90,7 @@ class Sizes:
             )
         conv = state_dict["visual.conv1.weight"]
         grid = round((state_dict["visual.positional_embedding"].shape[0] - 1) ** 0.5)
-        return cls(
+        sizes = cls(
             embed_dim=state_dict["text_projection"].shape[1],
             resolution=grid * conv.shape[-1],
             patch=conv.shape[-1],
@@ -89,11 +100,19 @@ class Sizes:
             text_layers=_count_blocks(state_dict, "transformer."),
             context_length=state_dict["positional_embedding"].shape[0],
             vocabulary=state_dict["token_embedding.weight"].shape[0],
+            vision_heads=heads[0],
+            text_heads=heads[1],
         )
+        for tower, width, count in zip(
+            ("image", "text"), (sizes.vision_width, sizes.text_width), sizes.heads, strict=True
+        ):
+            if count < 1 or width % count:
+                raise CasPLError(f"the {tower} tower is {width} wide, which {count} heads do not divide")
+        return sizes
 
 
 def heads_of(width: int) -> int:
-    """Attention heads of a tower of this width."""
+    """Attention heads of a tower of this width, by OpenAI's rule."""
     return max(1, width // HEAD_WIDTH)
 
 

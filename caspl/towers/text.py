@@ -35,7 +35,7 @@ class TextTower(nn.Module):
         super().__init__()
         self.token_embedding = nn.Embedding(sizes.vocabulary, sizes.text_width)
         self.positional_embedding = nn.Parameter(torch.empty(sizes.context_length, sizes.text_width))
-        self.transformer = Transformer(sizes.text_width, sizes.text_layers, activation)
+        self.transformer = Transformer(sizes.text_width, sizes.text_layers, sizes.heads[1], activation)
         self.ln_final = LayerNorm(sizes.text_width)
         self.text_projection = nn.Parameter(torch.empty(sizes.text_width, sizes.embed_dim))
 

@@ -25,7 +25,7 @@ class VisionTower(nn.Module):
         self.class_embedding = nn.Parameter(torch.empty(width))
         self.positional_embedding = nn.Parameter(torch.empty(sizes.grid**2 + 1, width))
         self.ln_pre = LayerNorm(width)
-        self.transformer = Transformer(width, sizes.vision_layers, activation)
+        self.transformer = Transformer(width, sizes.vision_layers, sizes.heads[0], activation)
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(torch.empty(width, sizes.embed_dim))
 

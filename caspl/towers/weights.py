@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import pickle
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -12,17 +14,21 @@ import torch
 from torch import Tensor
 
 from caspl.errors import CasPLError, first_line
+from caspl.files import write_atomically
+from caspl.towers.block import ACTIVATIONS
 
 HALF = 2**-8  # relative distance of weights that were rounded to half precision, be it twice
-ARCHIVE_SCALARS = ("input_resolution", "context_length", "vocab_size")
+NO_WEIGHTS = ("input_resolution", "context_length", "vocab_size", "attn_mask")  # of archives and old exports
+HEADER = "caspl.clip"
+"""Metadata entry of a ``.safetensors`` file that says what its weights do not: JSON, activation and heads."""
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     """Read an OpenAI-format state dict.
 
     Args:
-        path: a TorchScript archive as OpenAI publishes it, a plain (or ``{"state_dict": ...}``) state dict
-            saved by torch, or a ``.safetensors`` file.
+        path: a TorchScript archive as OpenAI publishes it, a state dict saved by torch (plain, or under ``state_dict``
+            or ``model``), or a ``.safetensors`` file.
 
     Returns:
         OpenAI's keys -> tensors on the CPU, in the precision of the file.
@@ -36,11 +42,60 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     try:
         state = _read(path)
     except Exception as error:  # every reader has its own exceptions for a broken file
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):  # torch's words are of no use here
+            raise CasPLError(
+                f"{path} holds more than tensors and plain values, as a whole pickled model does: load it where you "
+                "trust it, and save its state_dict()"
+            ) from error
+        reason = "torch cannot read it" if isinstance(error, pickle.UnpicklingError) else first_line(error)
         raise CasPLError(
             f"{path} is not a CLIP weights file that can be read safely "
-            f"(TorchScript archive, state dict or .safetensors): {first_line(error)}"
+            f"(TorchScript archive, state dict or .safetensors): {reason}"
         ) from error
-    return {key.removeprefix("module."): value for key, value in state.items() if key not in ARCHIVE_SCALARS}
+    return {key.removeprefix("module."): value for key, value in state.items() if key not in NO_WEIGHTS}
+
+
+def read_header(path: str | Path) -> dict[str, Any] | None:
+    """What a ``.safetensors`` file says of its activation and heads; None where a file says nothing.
+
+    Raises:
+        CasPLError: if it says something that cannot be.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if Path(path).suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get(HEADER)
+        if text is None:
+            return None
+        said = json.loads(text)
+        activation, heads = str(said["activation"]), tuple(int(count) for count in said["heads"])
+    except (OSError, SafetensorError) as error:
+        raise CasPLError(f"{path} cannot be read: {first_line(error)}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise CasPLError(f"{path} has a damaged header {HEADER}: {first_line(error)}") from error
+    if activation not in ACTIVATIONS or len(heads) != 2:
+        raise CasPLError(f"{path} has a damaged header {HEADER}: {text}")
+    return {"activation": activation, "heads": heads}
+
+
+def write_clip(path: str | Path, state_dict: Mapping[str, Tensor], activation: str, heads: tuple[int, int]) -> Path:
+    """Write weights that say of themselves what a state dict does not.
+
+    Args:
+        heads: of the image and the text tower.
+    """
+    from safetensors.torch import save
+
+    whole = save(dict(state_dict), {HEADER: json.dumps({"activation": activation, "heads": list(heads)})})
+    return write_atomically(path, lambda temporary: Path(temporary).write_bytes(whole))
+
+
+def is_archive(path: Path) -> bool:
+    """Whether a file is a TorchScript archive, as OpenAI publishes its models."""
+    return path.is_file() and _is_torchscript(path)
 
 
 def first_difference(found: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str | None:
@@ -64,7 +119,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             warnings.filterwarnings("ignore", message=".*torch.jit.*")
             return torch.jit.load(str(path), map_location="cpu").state_dict()
     content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    content = content.get("state_dict", content)
+    for wrapping in ("state_dict", "model"):
+        content = content[wrapping] if isinstance(content.get(wrapping), Mapping) else content
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}
 
 

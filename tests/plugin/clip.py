@@ -183,7 +183,7 @@ def end_features(clip: Any, embedded: Tensor, ids: Tensor, deep: Sequence[Tensor
 
 def load_clip_to_cpu(name: str, style: Style) -> CLIP:
     """Weights as they are named, non-strictly, for the fork's own tokens are not among them."""
-    weights = find_weights(name)[0]
+    weights = find_weights(name).state_dict
     clip = CLIP(Sizes.of(weights), style)
     clip.load_state_dict(weights, strict=False)
     return clip.eval()

@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 
 from caspl.errors import CasPLError
 from caspl.towers import CLIP, Sizes, random_state_dict, read_state_dict, tokenize
+from caspl.towers.weights import write_clip
 from caspl.zoo import load_clip, weights_hash
 from tests.tiny_clip import SIZES, tiny_clip, tiny_state_dict
 
@@ -75,23 +76,31 @@ def write_torchscript(state: dict[str, torch.Tensor], path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:.*torch.jit.(trace|save).*")
-@pytest.mark.parametrize("kind", ["torchscript", "plain", "nested", "safetensors"])
+@pytest.mark.parametrize("kind", ["torchscript", "plain", "nested", "under model", "safetensors", "with header"])
 def test_file_formats(kind: str, tmp_path: Path) -> None:
     state = tiny_state_dict()
-    path = tmp_path / ("ViT.safetensors" if kind == "safetensors" else "ViT.pt")
+    path = tmp_path / ("ViT.safetensors" if kind in ("safetensors", "with header") else "ViT.pt")
     if kind == "torchscript":
         write_torchscript(state, path)
     elif kind == "plain":
         torch.save(state, path)
     elif kind == "nested":
         torch.save({"epoch": 3, "state_dict": {f"module.{key}": value for key, value in state.items()}}, path)
+    elif kind == "under model":
+        torch.save({"model": state | {"attn_mask": torch.full((77, 77), float("-inf"))}}, path)
+    elif kind == "with header":
+        write_clip(path, state, "quick_gelu", SIZES.heads)
     else:
         save_file(state, path)
     read = read_state_dict(path)
     assert set(read) == set(state)
     reduce = (lambda x: x.half().float()) if kind == "torchscript" else (lambda x: x)
     assert all(torch.equal(read[key].float(), reduce(value)) for key, value in state.items())
-    assert weights_hash(load_clip(str(path))) == weights_hash(tiny_clip())
+    if kind in ("torchscript", "with header"):
+        assert weights_hash(load_clip(str(path))) == weights_hash(tiny_clip())
+    else:  # it could be anybody's
+        with pytest.raises(CasPLError, match=r"which activation and how many heads .* ARCHITECTURE:.*ViT\."):
+            load_clip(str(path))
 
 
 def test_broken_and_missing_files(tmp_path: Path) -> None:
@@ -102,7 +111,7 @@ def test_broken_and_missing_files(tmp_path: Path) -> None:
     with pytest.raises(CasPLError, match="no weights file at"):
         load_clip(str(tmp_path / "absent.pt"))
     incomplete = tmp_path / "incomplete.safetensors"
-    save_file({"visual.proj": torch.zeros(2, 2)}, incomplete)
+    write_clip(incomplete, {"visual.proj": torch.zeros(2, 2)}, "gelu", (1, 1))
     with pytest.raises(CasPLError, match="not a CLIP in OpenAI format"):
         load_clip(str(incomplete))
 
