@@ -10,8 +10,11 @@ python train.py --trainer CasPL_PromptSRC --seed 1 --output-dir output/adapt \\
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from caspl.errors import CasPLError
 
@@ -64,11 +67,29 @@ def _sentence(error: OSError, folder: str | None) -> str:
     return str(error).strip().splitlines()[-1].split("Error: ", 1)[-1]
 
 
+@contextmanager
+def _ended_by_sigterm_too() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does: clusters send it before they kill."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():  # nobody else may
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Command line; returns the exit code: 0, 2 for wrong input, 130 when interrupted."""
     args = parser().parse_intermixed_args(argv)
     try:
-        run(args)
+        with _ended_by_sigterm_too():
+            run(args)
     except CasPLError as error:
         return _refuse(str(error))
     except OSError as error:

@@ -40,6 +40,8 @@ def load_model(
         )
     clip = load_clip(found.student) if clip is None else clip
     require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
+    if path.suffix == ".safetensors":
+        read_boosting(path).require_towers(clip)
     prompts = Prompts.of(found.description)
     names = list(classnames or found.classnames)
     if not names:

@@ -156,8 +156,11 @@ def read_checkpoint(path: Path) -> Checkpoint:
         )
     about = state[ABOUT]
     tensors = {name: value for name, value in state.items() if name != ABOUT}
-    if not all(isinstance(value, Tensor) for value in tensors.values()):
-        raise CasPLError(f"{path} is a damaged checkpoint: not all of its entries are tensors")
+    for name, value in tensors.items():
+        if not isinstance(value, Tensor):
+            raise CasPLError(f"{path} is a damaged checkpoint: {name} is no tensor")
+        if not value.isfinite().all():
+            raise CasPLError(f"{path} holds numbers in {name} that are not finite: that run has diverged")
     try:
         return Checkpoint(
             path,

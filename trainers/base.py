@@ -19,7 +19,7 @@ from caspl.checkpoint import SegmentStore, find_checkpoint, read_checkpoint
 from caspl.dassl.blame import refused
 from caspl.dassl.outcome import Sections
 from caspl.dassl.run_folder import keep_settings, require_same_method
-from caspl.dassl.section import check_options
+from caspl.dassl.section import check_options, require_labels
 from caspl.dassl.stepping import Stepping
 from caspl.dassl.student import given_pixels, load_student
 from caspl.errors import CasPLError, advising
@@ -106,6 +106,7 @@ class PromptTrainer(Stepping, TrainerX):
 
     def build_model(self) -> None:
         cfg, classnames = self.cfg, self.dm.dataset.classnames
+        require_labels(self.dm.dataset)
         self.precision = Precision(self.options.PREC, self.device)
         student = cfg.MODEL.BACKBONE.NAME
         clip, self.student_hash = load_student(cfg)

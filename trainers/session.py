@@ -13,6 +13,7 @@ from yacs.config import CfgNode
 
 from caspl.checkpoint import find_checkpoint
 from caspl.dassl.blame import refused
+from caspl.dassl.ranges import check_ranges
 from caspl.dassl.section import require_validation
 from caspl.errors import CasPLError, advising
 from caspl.files import Claim
@@ -52,6 +53,7 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
     """
     _known("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
     _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
+    check_ranges(cfg)
     if args.model_dir and not args.eval_only:
         raise CasPLError("--model-dir is for --eval-only; phase 2 finds its boosting tokens by itself")
     if cfg.DATASET.SUBSAMPLE_CLASSES not in CLASSES:
@@ -108,6 +110,7 @@ def _known(kind: str, name: str, names: list[str], flag: str) -> None:
     if not name:
         raise CasPLError(f"no {kind} given: use {flag}; there are {', '.join(sorted(names))}")
     if name not in names:
-        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
+        lower = {known.lower(): known for known in names}
+        near = [lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=3)]
         hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(names))}"
         raise CasPLError(f"unknown {kind} {name!r}: {hint}")

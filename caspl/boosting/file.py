@@ -19,6 +19,7 @@ from torch import Tensor
 from caspl import __version__
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
+from caspl.towers import CLIP
 from caspl.zoo import require_student
 
 FORMAT = 2
@@ -87,6 +88,23 @@ class BoostingFile:
         made_for = (self.header.student, self.header.student_hash)
         require_student(f"the tokens of {self.path}", made_for, (student, student_hash))
 
+    def require_towers(self, clip: CLIP) -> None:
+        """Refuse tokens that the towers cannot hold.
+
+        Raises:
+            CasPLError: naming sizes of both.
+        """
+        sizes = clip.sizes
+        for tower, tokens, layers, width in (
+            ("text", self.text, sizes.text_layers, sizes.text_width),
+            ("vision", self.vision, sizes.vision_layers, sizes.vision_width),
+        ):
+            if tokens is not None and (tokens.shape[0] > layers or tokens.shape[2] != width):
+                raise CasPLError(
+                    f"{self.path} has {tower} tokens of width {tokens.shape[2]} in {tokens.shape[0]} layers, but the "
+                    f"tower has width {width} and {layers} layers"
+                )
+
 
 def names_hash(classnames: Sequence[str]) -> str:
     """Short SHA-256 of a list of class names, order included."""
@@ -130,6 +148,14 @@ def read_boosting(path: str | Path) -> BoostingFile:
     header = _parse_header(path, metadata[KEY])
     if not set(tensors) <= {"text", "vision"}:
         raise CasPLError(f"{path} is a damaged boosting file: it holds {', '.join(sorted(tensors))}")
+    for name, value in tensors.items():
+        if value.dim() != 3 or 0 in value.shape or not value.is_floating_point():
+            raise CasPLError(
+                f"{path} is a damaged boosting file: its {name} tokens are {value.dtype} {tuple(value.shape)}, "
+                "not numbers (depth, length, width)"
+            )
+        if not value.isfinite().all():
+            raise CasPLError(f"{path} holds {name} tokens that are not finite numbers: that phase 1 has diverged")
     return BoostingFile(header, tensors.get("text"), tensors.get("vision"), path)
 
 

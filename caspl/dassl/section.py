@@ -88,6 +88,26 @@ def require_validation(trainer: Any) -> None:
         )
 
 
+def require_labels(dataset: Any) -> None:
+    """Refuse a data set whose labels are not the places of its class names: every figure would be wrong.
+
+    Args:
+        dataset: one of Dassl's kind; lists of items that it does not have are passed over.
+
+    Raises:
+        CasPLError: naming a label.
+    """
+    classes = len(dataset.classnames)
+    for part in ("train_x", "val", "test"):
+        labels = {item.label for item in getattr(dataset, part, None) or ()}
+        wrong = sorted(label for label in labels if not 0 <= label < classes)
+        if wrong:
+            raise CasPLError(
+                f"{type(dataset).__name__} has {classes} class names, but the label {wrong[0]} among its {part}: "
+                "labels are the places of the class names, 0 and up without gaps"
+            )
+
+
 def asked_sizes(options: CfgNode, clip: CLIP) -> tuple[TokenSizes, TokenSizes]:
     """The sizes of text and vision tokens that the section asks for, no deeper than the towers."""
     text = (options.N_CTX_TEXT, options.PROMPT_DEPTH_TEXT)
@@ -124,6 +144,7 @@ def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Seque
     file = read_boosting(path)
     with advising("use that student, or boost this one with --trainer CasPL"):
         file.require_student(student, student_hash)
+        file.require_towers(clip)
     if file.header.dataset != cfg.DATASET.NAME:
         logger.warning("the boosting tokens %s were learned for %s", path, file.header.dataset)
     unknown = [name for name in classnames if name not in file.header.classnames]

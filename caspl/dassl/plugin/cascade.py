@@ -19,7 +19,7 @@ from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, fi
 from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.stored import store
 from caspl.dassl.plugin.texts import boost_text
-from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, require_validation
+from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, require_labels, require_validation
 from caspl.dassl.student import load_student
 from caspl.errors import CasPLError
 from caspl.prompts import Segment
@@ -109,6 +109,7 @@ def boost(trainer: Any, hints: Hints) -> list[Insertion]:
     for tower in (text, image):
         if tower is not None:
             _require_same_weights(tower, clip, cfg.MODEL.BACKBONE.NAME)
+    require_labels(trainer.dm.dataset)
     classnames = list(trainer.dm.dataset.classnames)
     file = boosting_file(cfg, clip, student_hash, classnames)
     tokens = {kind: values for kind, values in (("text", file.text), ("vision", file.vision)) if values is not None}

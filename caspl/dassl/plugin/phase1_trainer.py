@@ -10,7 +10,7 @@ from caspl.checkpoint import ABOUT, SegmentStore
 from caspl.dassl.outcome import PHASE_1
 from caspl.dassl.phase1 import Phase1
 from caspl.dassl.run_folder import keep_settings
-from caspl.dassl.section import check_options
+from caspl.dassl.section import check_options, require_labels
 from caspl.dassl.stepping import Stepping
 from caspl.dassl.student import given_pixels, load_student
 from caspl.errors import CasPLError
@@ -31,6 +31,7 @@ class CasPL(Phase1, Stepping, TrainerX):
 
     def build_model(self) -> None:
         cfg = self.cfg
+        require_labels(self.dm.dataset)
         self.device = Runtime.choose(cfg.USE_CUDA).device
         self.precision = Precision(cfg.TRAINER.CASPL.PREC, self.device)
         clip, self.student_hash = load_student(cfg)

@@ -1,0 +1,134 @@
+"""Which numbers a config's keys can hold: asked before anything is read or written."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+from yacs.config import CfgNode
+
+from caspl.dassl.outcome import leaves
+from caspl.errors import CasPLError
+
+
+class Range(NamedTuple):
+    """From ``least`` to ``most``.
+
+    Args:
+        least, most: bounds that belong to it; infinite where there is none.
+        above: a bound that does not belong to it.
+        hint: what a special value means.
+    """
+
+    least: float = -math.inf
+    most: float = math.inf
+    above: float = -math.inf
+    hint: str = ""
+
+    def holds(self, number: float) -> bool:
+        """Whether a number is in it."""
+        return self.least <= number <= self.most and number > self.above and math.isfinite(number)
+
+    def __str__(self) -> str:
+        if self.above > -math.inf:
+            words = f"above {self.above:g}" + (f" and at most {self.most:g}" if self.most < math.inf else "")
+        elif self.most < math.inf:
+            words = f"{self.least:g} to {self.most:g}"
+        else:
+            words = f"{self.least:g} or more" if self.least > -math.inf else "a finite number"
+        return words + (f" ({self.hint})" if self.hint else "")
+
+
+ANY, COUNT, SOME, SHARE = Range(), Range(0), Range(1), Range(0, 1)
+POSITIVE = Range(above=0)
+ALL = Range(-1, hint="-1: all")
+
+RANGES = {
+    "VERSION": ANY,
+    "SEED": Range(-1, hint="-1: none"),
+    "SIZE": SOME,
+    "PIXEL_MEAN": ANY,
+    "PIXEL_STD": POSITIVE,
+    "CROP_PADDING": COUNT,
+    "RRCROP_SCALE": Range(most=1, above=0),
+    "CUTOUT_N": COUNT,
+    "CUTOUT_LEN": SOME,
+    "GN_MEAN": ANY,
+    "GN_STD": COUNT,
+    "RANDAUGMENT_N": SOME,
+    "RANDAUGMENT_M": Range(0, 30),
+    "COLORJITTER_B": COUNT,
+    "COLORJITTER_C": COUNT,
+    "COLORJITTER_S": COUNT,
+    "COLORJITTER_H": Range(0, 0.5),
+    "RGS_P": SHARE,
+    "GB_P": SHARE,
+    "GB_K": SOME,
+    "NUM_LABELED": ALL,
+    "NUM_SHOTS": Range(-1, hint="-1 and 0: all images"),
+    "VAL_PERCENT": SHARE,
+    "STL10_FOLD": ALL,
+    "CIFAR_C_LEVEL": SOME,
+    "RATIOS": SHARE,
+    "SPLIT_SEED": ANY,
+    "NUM_WORKERS": COUNT,
+    "K_TRANSFORMS": SOME,
+    "CACHE_BYTES": COUNT,
+    "CACHE_SHORT_SIDE": COUNT,
+    "BATCH_SIZE": SOME,
+    "N_DOMAIN": COUNT,
+    "N_INS": SOME,
+    "DROPOUT": SHARE,
+    "LR": POSITIVE,
+    "WEIGHT_DECAY": COUNT,
+    "MOMENTUM": SHARE,
+    "SGD_DAMPNING": COUNT,
+    "RMSPROP_ALPHA": SHARE,
+    "ADAM_BETA1": SHARE,
+    "ADAM_BETA2": SHARE,
+    "BASE_LR_MULT": COUNT,
+    "STEPSIZE": ALL,
+    "GAMMA": COUNT,
+    "MAX_EPOCH": SOME,
+    "WARMUP_EPOCH": Range(-1, hint="-1: none"),
+    "WARMUP_CONS_LR": COUNT,
+    "WARMUP_MIN_LR": COUNT,
+    "CHECKPOINT_FREQ": ANY,
+    "PRINT_FREQ": ANY,
+    "TEMPERATURE": POSITIVE,
+    "BOOSTING_SEED": COUNT,
+    "N_CTX": COUNT,
+    "N_CTX_VISION": COUNT,
+    "N_CTX_TEXT": COUNT,
+    "PROMPT_DEPTH": COUNT,
+    "PROMPT_DEPTH_VISION": COUNT,
+    "PROMPT_DEPTH_TEXT": COUNT,
+    "N_ADD_OP": SOME,
+    "N_RM_OP": COUNT,
+    "TEXT_LOSS_WEIGHT": COUNT,
+    "IMAGE_LOSS_WEIGHT": COUNT,
+    "GPA_MEAN": ANY,
+    "GPA_STD": POSITIVE,
+}
+"""Last part of a key -> what it, or each of its numbers, can be; a key that is not here is not judged."""
+
+
+def check_ranges(cfg: CfgNode) -> None:
+    """Refuse numbers that their keys cannot mean.
+
+    Raises:
+        CasPLError: naming the key, what it can be, and what it is.
+    """
+    for key, value in leaves(cfg):
+        allowed = RANGES.get(key.rpartition(".")[2])
+        numbers = [number for number in _each(value) if _is_number(number)]
+        if allowed is not None and not all(allowed.holds(number) for number in numbers):
+            raise CasPLError(f"{key} must be {allowed}, not {value}")
+
+
+def _each(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
