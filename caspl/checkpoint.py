@@ -192,11 +192,14 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
         pointer = folder / "checkpoint"
         if not path.is_file():
             if not pointer.is_file():
+                if folder.parent.is_file():
+                    raise CasPLError(f"{folder.parent} is a file: name the folder of the run")
                 there = folder.parent.is_dir()
                 raise CasPLError(f"there is no checkpoint in {folder}" if there else f"there is no run {folder.parent}")
             path = folder / pointer.read_text(encoding="utf-8").strip()
     if not path.is_file():
-        raise CasPLError(f"there is no checkpoint {path}")
+        others = ", ".join(sorted(found.name for found in folder.glob("model*.pth.tar*")))
+        raise CasPLError(f"there is no checkpoint {path}" + (f", but {others}" if others else ""))
     return path
 
 

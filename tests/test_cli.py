@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -16,6 +17,8 @@ import torch
 
 import train
 from caspl.boosting import read_boosting
+from caspl.results import read_record
+from caspl.results.collect import find_records
 from tests.conftest import boosting_file
 from tests.runs import REPO, Runs, refused
 
@@ -192,9 +195,22 @@ def test_a_record_is_not_overwritten_by_another_test(runs: Runs, capsys: pytest.
     boosting_file(runs.folder / "boosting/EuroSAT/student/text3x3_vision2x3/seed1.safetensors")
     assert train.main(runs.phase2()) == 0
     evaluation = ["--eval-only", "--model-dir", str(runs.folder / "adapt")]
-    line = refused(capsys, runs.phase2("adapt", *evaluation, "DATASET.SUBSAMPLE_CLASSES", "new"))
+    trained = (runs.folder / "adapt" / "result.json").read_bytes()
+    for classes in ("new", "base"):
+        assert train.main(runs.phase2("adapt", *evaluation, "DATASET.SUBSAMPLE_CLASSES", classes)) == 0
+        record = read_record(runs.folder / "adapt" / "evaluations" / f"EuroSAT-{classes}.json")
+        assert (record.classes, record.trained_on["classes"]) == (classes, "base")
+        checkpoint = runs.folder / "adapt" / "VLPromptLearner" / "model.pth.tar-3"
+        digest = hashlib.sha256(checkpoint.read_bytes()).hexdigest()
+        assert record.tested == {"checkpoint": str(checkpoint.resolve()), "sha256": digest}
+    assert (runs.folder / "adapt" / "result.json").read_bytes() == trained
+    assert {found.classes for found in find_records(runs.folder / "adapt")} == {"base", "new"}
+
+    elsewhere = ["DATASET.SUBSAMPLE_CLASSES", "new"]
+    assert train.main(runs.phase2("elsewhere", *evaluation, *elsewhere)) == 0
+    assert read_record(runs.folder / "elsewhere" / "result.json").tested["sha256"] == digest
+    line = refused(capsys, runs.phase2("elsewhere", *evaluation))
     assert "is the record of another test" in line
-    assert train.main(runs.phase2("adapt", *evaluation)) == 0
 
 
 def test_boosting_from_a_checkpoint_without_any(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -177,6 +177,12 @@ def test_another_split_is_noticed(runs: Runs, capsys: pytest.CaptureFixture[str]
     shutil.rmtree(runs.root / "eurosat" / "split_fewshot", ignore_errors=True)
     assert "was made from another split of EuroSAT" in refused(capsys, runs.phase1("other", *short))
     assert "begun on another split" in refused(capsys, coop(runs, "adapt"))
+    cascade = coop(runs, "cascade", trainer="CasPL_CoOp")
+    line = refused(capsys, cascade)
+    assert "come from another split of EuroSAT" in line
+    assert "or name the file with TRAINER.CASPL.BOOSTING" in line
+    (file,) = (runs.folder / "boosting").rglob("*.safetensors")
+    assert train.main([*cascade, "TRAINER.CASPL.BOOSTING", str(file)]) == 0
 
 
 def test_the_header_says_how_long_and_on_what(runs: Runs) -> None:

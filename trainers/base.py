@@ -59,6 +59,7 @@ class PromptTrainer(Stepping, TrainerX):
     learns: ClassVar[bool] = True
     training_only: ClassVar[tuple[str, ...]] = ()
     boosted: ClassVar[bool] = False
+    loaded: Path | None = None  # the checkpoint that is evaluated
     _reference_asked = False
     rolling_resume = True  # a killed run goes on from its last epoch, bit for bit
 
@@ -103,6 +104,12 @@ class PromptTrainer(Stepping, TrainerX):
     def choose_device(self, cfg: CfgNode) -> torch.device:
         self.runtime = Runtime.choose(cfg.USE_CUDA)
         return self.runtime.device
+
+    def build_data_loader(self) -> None:
+        if self.cfg.INPUT.BACKEND == "pil" and self.cfg.SEED >= 0:
+            workers = self.cfg.DATALOADER.NUM_WORKERS
+            logger.info("images are drawn by %d workers: with INPUT.BACKEND pil, other numbers draw others", workers)
+        super().build_data_loader()
 
     def build_model(self) -> None:
         cfg, classnames = self.cfg, self.dm.dataset.classnames
@@ -199,7 +206,7 @@ class PromptTrainer(Stepping, TrainerX):
         require_same_method(self.cfg, self.section, Path(directory), ("PREC", *self.training_only))
         with advising("check --model-dir and --load-epoch"):
             path = find_checkpoint(Path(directory) / self.saved_as, epoch)
-        checkpoint = read_checkpoint(path)
+        self.loaded, checkpoint = path, read_checkpoint(path)
         self.segments.load(checkpoint, type(self).__name__)
         self.recorder.trained_on = dict(checkpoint.trained_on)
 

@@ -49,7 +49,7 @@ class Boosted(Base):
     def _tokens(self, clip: CLIP) -> tuple[Tensor | None, Tensor | None]:
         cfg, path = self.cfg, Path(self.cfg.TRAINER.CASPL.BOOSTING)
         if ".pth.tar" not in path.name:
-            file = boosting_file(cfg, clip, self.student_hash, self.dm.dataset.classnames)
+            file = boosting_file(cfg, clip, self.student_hash, self.dm.dataset)
             header = file.header
             self._origin = {"dataset": header.dataset, "seed": header.seed, "split": header.split}
             return file.text, file.vision

@@ -1,15 +1,18 @@
-"""What a run leaves behind: ``result.json`` beside its log, for tables to read."""
+"""What a run leaves behind: ``result.json`` beside its log, for tables to read; and what its evaluations leave."""
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from yacs.config import CfgNode
 
 from caspl.results import RunRecord, environment, now, write_record
+from caspl.results.record import EVALUATIONS, FILE_NAME
 from caspl.runtime import Runtime
 
 
@@ -27,6 +30,7 @@ class RunRecorder:
         self.trained_on = dict(trained_on)
         self.seconds: dict[str, float] = {}
         self.extra: dict[str, Any] = {}
+        self.tested: dict[str, str] = {}
         self.started = now()
         self._running: list[tuple[str, float]] = []
         self._result: dict[str, Any] = {}
@@ -51,7 +55,7 @@ class RunRecorder:
         return self.seconds | {what: self.seconds.get(what, 0.0) + time.perf_counter() - start}
 
     def write(self, trainer: str = "", metrics: Mapping[str, Any] | None = None, images: int = 0) -> None:
-        """Write ``OUTPUT_DIR/result.json``; without arguments, the last one anew with the present times.
+        """Write ``OUTPUT_DIR/result.json``, or an evaluation's file; without arguments, anew with the present times.
 
         Args:
             trainer: registered name.
@@ -72,6 +76,7 @@ class RunRecorder:
             seed=cfg.SEED,
             classes=cfg.DATASET.SUBSAMPLE_CLASSES,
             trained_on=self.trained_on,
+            tested=self.tested,
             settings=plain(cfg),
             seconds=self.so_far(),
             started=self.started,
@@ -80,7 +85,21 @@ class RunRecorder:
             **self._result,
             **environment(self.runtime),
         )
-        write_record(cfg.OUTPUT_DIR, record)
+        write_record(cfg.OUTPUT_DIR, record, self._file())
+
+    def evaluates(self, checkpoint: Path) -> None:
+        """Note that this is no training, but a test of that checkpoint."""
+        with checkpoint.open("rb") as file:
+            digest = hashlib.sha256(file.read()).hexdigest()
+        self.tested = {"checkpoint": str(checkpoint.resolve()), "sha256": digest}
+
+    def _file(self) -> str:
+        """``result.json`` is the training's: a test into its folder has a file of its own."""
+        own = Path(self.cfg.OUTPUT_DIR).resolve()
+        if not self.tested or own not in Path(self.tested["checkpoint"]).parents:
+            return FILE_NAME
+        data = self.cfg.DATASET
+        return f"{EVALUATIONS}/{data.NAME}-{data.SUBSAMPLE_CLASSES}.json"
 
     def _pause(self) -> None:
         """Put the time of what is running on its account."""

@@ -39,6 +39,8 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
         trainer = build(cfg, args)
         if args.eval_only:
             trainer.load_model(args.model_dir, epoch=args.load_epoch)
+            if getattr(trainer, "loaded", None) is not None:
+                trainer.recorder.evaluates(trainer.loaded)
             trainer.test()
         elif not args.no_train:
             require_validation(trainer)
@@ -77,7 +79,8 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
     torch.backends.cudnn.benchmark = Runtime.choose(cfg.USE_CUDA).device.type == "cuda"
     if args.eval_only:
-        _keep_other_record(cfg)
+        if not args.model_dir or Path(args.model_dir).resolve() != Path(cfg.OUTPUT_DIR).resolve():
+            _keep_other_record(cfg)
         _take_boosting_from_checkpoint(cfg, args)
     with refused("the trainer cannot be built with this config: {}", SHARED):
         return build_trainer(cfg)

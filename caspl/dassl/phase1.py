@@ -27,7 +27,7 @@ from caspl.prompts.templates import fill
 from caspl.step import Batch, Precision, Terms
 from caspl.teachers import CLIPTeacher
 from caspl.towers import CLIP
-from caspl.zoo import load_clip
+from caspl.zoo import load_clip, weights_hash
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from dassl.data.transforms import build_transform
@@ -91,6 +91,8 @@ class Phase1(Base):
         """Build the teacher."""
         options = self.cfg.TRAINER.CASPL
         clip = load_clip(options.TEACHER)
+        if weights_hash(clip) == self.student_hash:
+            logger.warning("teacher and student have the same weights: there is nothing but the template to distil")
         wanted = pixels_of(options.TEACHER, clip.sizes)
         texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
         teacher = CLIPTeacher(self.precision.place(clip), texts, given_pixels(self.cfg), wanted)

@@ -7,7 +7,6 @@ other code bases do as well.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -120,14 +119,16 @@ def boosting_target(cfg: CfgNode, clip: CLIP) -> Path:
     return boosting_path(options.BOOSTING_DIR, cfg.DATASET.NAME, student, cfg.SEED, *asked_sizes(options, clip))
 
 
-def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Sequence[str]) -> BoostingFile:
+def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, dataset: Any) -> BoostingFile:
     """The boosting file of this data set and student, checked.
 
-    Tokens of another data set, or learned without some of the classes, are taken with a warning.
+    Tokens of another data set, or learned without some of the classes, are taken with a warning; so are those from
+    another split of this one, if the file is named.
 
     Raises:
-        CasPLError: if there is none, or if it belongs to another student.
+        CasPLError: if there is none, or if it belongs to another student or, where it is found, to another split.
     """
+    classnames, split = list(dataset.classnames), getattr(dataset, "split_digest", "")
     options, student = cfg.TRAINER.CASPL, cfg.MODEL.BACKBONE.NAME
     sizes = asked_sizes(options, clip)
     with advising("make one with --trainer CasPL, or name one with TRAINER.CASPL.BOOSTING"):
@@ -147,6 +148,13 @@ def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, classnames: Seque
         file.require_towers(clip)
     if file.header.dataset != cfg.DATASET.NAME:
         logger.warning("the boosting tokens %s were learned for %s", path, file.header.dataset)
+    elif split and file.header.split and split != file.header.split:
+        found = (
+            f"the boosting tokens {path} come from another split of {cfg.DATASET.NAME}, perhaps from its test images"
+        )
+        if not options.BOOSTING:
+            raise CasPLError(f"{found}; boost again with --trainer CasPL, or name the file with TRAINER.CASPL.BOOSTING")
+        logger.warning("%s", found)
     unknown = [name for name in classnames if name not in file.header.classnames]
     if file.header.classnames and unknown:
         logger.warning("the boosting tokens %s were learned without the class %s", path, ", ".join(unknown[:3]))

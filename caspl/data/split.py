@@ -37,10 +37,10 @@ class Split:
     test: list[Entry]
     origin: str = ""
 
-    def digest(self) -> str:
-        """A hash of what few-shot sampling sees: paths and labels of train and val, in order."""
+    def digest(self, *more: list[Entry]) -> str:
+        """A hash of what few-shot sampling sees: paths and labels of train and val, in order; and of further lists."""
         text = hashlib.sha256()
-        for entries in (self.train, self.val):
+        for entries in (self.train, self.val, *more):
             text.update("\n".join(f"{entry.label} {entry.path}" for entry in entries).encode())
             text.update(b"\n\n")
         return text.hexdigest()[:16]

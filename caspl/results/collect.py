@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from caspl.errors import CasPLError
-from caspl.results.record import FILE_NAME, RunRecord, read_record
+from caspl.results.record import EVALUATIONS, FILE_NAME, RunRecord, read_record
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +84,7 @@ def find_records(folder: str | Path) -> list[RunRecord]:
     if not folder.is_dir():
         raise CasPLError(f"there is no folder {folder}; name the one that your runs write to.")
     records = []
-    for path in sorted(folder.rglob(FILE_NAME)):
+    for path in sorted([*folder.rglob(FILE_NAME), *folder.rglob(f"{EVALUATIONS}/*.json")]):
         try:
             record = read_record(path)
             if record.accuracy is None:

@@ -16,6 +16,8 @@ from caspl.results.machine import environment
 __all__ = ["FILE_NAME", "RunRecord", "environment", "read_record", "write_record"]
 
 FILE_NAME = "result.json"
+EVALUATIONS = "evaluations"
+"""Folder, in a run's own, for the records of tests that were made after it."""
 CLASSES = ("all", "base", "new")
 
 
@@ -24,11 +26,11 @@ class RunRecord:
     """One test of one model.
 
     ``dataset`` is the registered name, ``config`` the stem of the method's config file, and ``classes`` says which
-    classes were tested (all, base or new); ``trained_on`` says what the tested tokens have learned from (data set,
-    classes, shots, seed; empty in older records). ``metrics`` are percentages in full precision, among them
-    ``accuracy``; one that is not finite becomes None. Nested values are turned into plain JSON values on construction,
-    so that a record in memory equals the one read back and that writing cannot fail on an odd value after hours of
-    training.
+    classes were tested (all, base or new). ``trained_on`` says what the tested tokens have learned from (data set,
+    classes, shots, seed; empty in older records), and ``tested`` which checkpoint they are, by path and digest, where
+    they were not trained in the same run. ``metrics`` are percentages in full precision, among them ``accuracy``; one
+    that is not finite becomes None. Nested values are turned into plain JSON values on construction, so that a record
+    in memory equals the one read back and that writing cannot fail on an odd value after hours of training.
 
     Raises:
         CasPLError: if ``classes`` is unknown or there is no ``accuracy``.
@@ -43,6 +45,7 @@ class RunRecord:
     protocol: str = ""
     config: str = ""
     test_images: int = 0
+    tested: dict[str, Any] = field(default_factory=dict)
     trained_on: dict[str, Any] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -68,9 +71,9 @@ class RunRecord:
         return self.metrics["accuracy"]
 
 
-def write_record(folder: str | Path, record: RunRecord) -> Path:
-    """Write ``<folder>/result.json`` in one step and return its path; an older record there is replaced."""
-    return write_json(Path(folder) / FILE_NAME, asdict(record))
+def write_record(folder: str | Path, record: RunRecord, name: str = FILE_NAME) -> Path:
+    """Write ``<folder>/<name>`` in one step and return its path; an older record there is replaced."""
+    return write_json(Path(folder) / name, asdict(record))
 
 
 def read_record(path: str | Path) -> RunRecord:

@@ -59,7 +59,7 @@ class CoOpDataset(DatasetBase):
         self.image_dir = folder / self.image_folder
         try:
             split = self.load_split()
-            self.split_digest = split.digest()
+            self.split_digest = split.digest(split.test)
             if not self.test_only:
                 samples = folder / "split_fewshot"
                 split = few_shots(split, cfg.DATASET.NUM_SHOTS, cfg.SEED, samples, self._draw, self.sample_val)

@@ -91,3 +91,30 @@ def test_pixels_of_an_image() -> None:
     pixels = pixels_of(image)
     assert pixels.shape == (3, 4, 5)
     assert pixels[:, 2, 3].tolist() == list(image.getpixel((3, 2)))
+
+
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_grey_values_of_16_bits_keep_their_shades(dtype: str, tmp_path: Path) -> None:
+    """The high byte, as PIL takes it of 16-bit colours; on both backends, for one function reads for both."""
+    grey = np.arange(0, 65536, 257, dtype=np.uint16).reshape(16, 16)
+    Image.fromarray(grey.astype(dtype)).save(tmp_path / "grey.tiff")
+    Image.fromarray(grey).save(tmp_path / "grey.png")
+    for name in ("grey.tiff", "grey.png"):
+        pixels = np.asarray(read_image(str(tmp_path / name)))
+        assert pixels.shape == (16, 16, 3)
+        assert (pixels == (grey >> 8)[..., None]).all()
+        assert np.array_equal(read_tensor(str(tmp_path / name)).permute(1, 2, 0).numpy(), pixels)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "int32"])
+def test_numbers_without_a_scale_are_refused(dtype: str, tmp_path: Path) -> None:
+    Image.fromarray(np.zeros((4, 4), dtype)).save(tmp_path / "grey.tiff")
+    with pytest.raises(OSError, match=r"grey\.tiff cannot be read: it holds grey values of 32 bits"):
+        read_image(str(tmp_path / "grey.tiff"))
+
+
+def test_a_palette_with_transparency_is_read_without_a_warning(tmp_path: Path) -> None:
+    image = Image.new("P", (2, 2), 1)
+    image.putpalette([0, 0, 0, 200, 100, 50])
+    image.save(tmp_path / "palette.png", transparency=bytes([255, 0]))
+    assert (np.asarray(read_image(str(tmp_path / "palette.png"))) == (200, 100, 50)).all()

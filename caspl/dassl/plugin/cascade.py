@@ -111,7 +111,7 @@ def boost(trainer: Any, hints: Hints) -> list[Insertion]:
             _require_same_weights(tower, clip, cfg.MODEL.BACKBONE.NAME)
     require_labels(trainer.dm.dataset)
     classnames = list(trainer.dm.dataset.classnames)
-    file = boosting_file(cfg, clip, student_hash, classnames)
+    file = boosting_file(cfg, clip, student_hash, trainer.dm.dataset)
     tokens = {kind: values for kind, values in (("text", file.text), ("vision", file.vision)) if values is not None}
     segments = {kind: Segment("boosting", values, cfg.TRAINER.CASPL.TRAINABLE) for kind, values in tokens.items()}
     stored = store(trainer, model, segments)

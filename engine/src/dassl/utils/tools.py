@@ -61,13 +61,24 @@ class ImageError(OSError):
 
 
 def read_image(path: str) -> Image.Image:
-    """Read an image file as RGB.
+    """Read an image file as RGB, whatever the backend of transforms.
+
+    Of 16-bit grey values the high byte is taken, as it is of 16-bit colours; alpha is dropped, a palette's too; CMYK is
+    converted without its profile; EXIF rotation is not applied.
 
     Raises:
-        ImageError: if it is missing or broken; the message names it.
+        ImageError: if it is missing, broken, or of numbers without a scale; the message names it.
     """
     try:
         with Image.open(path) as image:
+            if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
+                return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)).convert("RGB")
+            if image.mode in ("I", "F"):
+                raise ValueError(
+                    f"it holds grey values of 32 bits ({image.mode}), of which nothing tells the white one"
+                )
+            if image.mode == "P" and "transparency" in image.info:
+                return image.convert("RGBA").convert("RGB")
             return image.convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise ImageError(f"the image {path} cannot be read: {error}") from error
