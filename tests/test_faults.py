@@ -26,10 +26,10 @@ from caspl.results import read_record
 from caspl.runtime import Runtime
 from dassl.config import get_cfg_default
 from tests.cases import CASES
-from tests.conftest import boosting_file
+from tests.conftest import CLASSES, boosting_file
 from tests.device import DEVICE
 from tests.runs import Runs, refused
-from tests.stubs import make_cfg
+from tests.stubs import make_cfg, make_trainer
 from tests.trainers.building import batch, build
 from trainers.recorder import RunRecorder, plain
 from trainers.registry import extend_cfg
@@ -400,6 +400,30 @@ def test_a_setting_that_nothing_reads_is_warned_of(
         caplog.clear()
         trainer.before_train()
         assert ("TRAINER.CASPL.REFERENCE is not used" in caplog.text) is warned
+
+
+def test_a_student_that_is_its_own_teacher_is_warned_of(
+    clips: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for teacher, warned in (("teacher", False), ("student", True)):
+        settings = {"TRAINER__CASPL__TEACHER": clips[teacher], "TRAINER__CASPL__BOOSTING_DIR": str(tmp_path)}
+        trainer = make_trainer(make_cfg("CasPL", clips["student"], 32, **settings), CLASSES)
+        caplog.clear()
+        trainer.start()
+        assert ("teacher and student have the same weights" in caplog.text) is warned
+
+
+def test_where_a_run_is_looked_for(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(CASES[2], False, clips, tmp_path)
+    trainer.save_model(4, str(tmp_path / "run"))
+    (tmp_path / "file").touch()
+    for folder, epoch, sentence in (
+        ("nothere", None, "there is no run .*nothere; check --model-dir"),
+        ("file", None, "file is a file: name the folder of the run"),
+        ("run", 7, r"there is no checkpoint .*model\.pth\.tar-7, but model\.pth\.tar-5;"),
+    ):
+        with pytest.raises(CasPLError, match=sentence):
+            trainer.load_model(str(tmp_path / folder), epoch)
 
 
 def test_a_finished_run_says_that_it_is_not_trained(clips: dict[str, str], tmp_path: Path, caplog: Any) -> None:

@@ -73,7 +73,7 @@ def _kept(folder: Path, sections: Sections) -> dict[str, str]:
     """The settings of the run in a folder; none where another program made it."""
     try:
         return settings((folder / "config.yaml").read_text(encoding="utf-8"), sections)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return {}
     except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
         raise CasPLError(f"{folder / 'config.yaml'} cannot be read; use another folder") from error

@@ -23,7 +23,7 @@ both = pytest.mark.parametrize("boosted", [False, True], ids=["Toy", "CasPL_Toy"
 
 @both
 def test_the_matrix_holds(boosted: bool, clips: dict[str, str], tmp_path: Path) -> None:
-    for precision in ("fp32", "bf16", "fp16", "amp"):
+    for precision in matrix.PRECISIONS:
         matrix.test_a_step_changes_exactly_what_is_declared(ROW, boosted, precision, clips, tmp_path / precision)
     matrix.test_precisions_agree(ROW, boosted, clips, tmp_path)
     matrix.test_save_load_and_new_classes(ROW, boosted, clips, tmp_path / "load")
