@@ -40,7 +40,8 @@ def run_once(folder: Path, identity: str, command: Sequence[str], makes: tuple[P
     if not _is_done(folder, identity, makes):
         with claim.wait(say=lambda sentence: print(sentence, file=sys.stderr, flush=True)):
             if not _is_done(folder, identity, makes):
-                (folder / RESULT).unlink(missing_ok=True)
+                for former in (folder / RESULT, *folder.glob("evaluations/*.json")):
+                    former.unlink(missing_ok=True)
                 content = os.fsencode(identity + "\n")
                 write_atomically(folder / COMMAND, lambda temporary: Path(temporary).write_bytes(content))
                 return call([sys.executable, *command], os.environ | claim.environment())

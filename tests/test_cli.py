@@ -206,6 +206,13 @@ def test_a_record_is_not_overwritten_by_another_test(runs: Runs, capsys: pytest.
     assert (runs.folder / "adapt" / "result.json").read_bytes() == trained
     assert {found.classes for found in find_records(runs.folder / "adapt")} == {"base", "new"}
 
+    first = ["--load-epoch", "3", "DATASET.SUBSAMPLE_CLASSES", "new"]
+    assert train.main(runs.phase2("adapt", *evaluation, *first)) == 0
+    assert (runs.folder / "adapt" / "evaluations" / "EuroSAT-new-epoch3.json").is_file()
+    zeroshot = runs.arguments("ZeroshotCLIP", "ZeroshotCLIP/tiny", "adapt", *evaluation)
+    assert "is the record of another test" in refused(capsys, zeroshot)
+    assert (runs.folder / "adapt" / "result.json").read_bytes() == trained
+
     elsewhere = ["DATASET.SUBSAMPLE_CLASSES", "new"]
     assert train.main(runs.phase2("elsewhere", *evaluation, *elsewhere)) == 0
     assert read_record(runs.folder / "elsewhere" / "result.json").tested["sha256"] == digest

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from yacs.config import CfgNode
 
 import train
 import trainers  # noqa: F401  registers
@@ -26,7 +27,6 @@ from caspl.dassl.section import require_labels
 from caspl.errors import CasPLError
 from caspl.zoo import weights_hash
 from dassl.config import get_cfg_default
-from dassl.engine import TRAINER_REGISTRY
 from tests.cases import CASES
 from tests.conftest import CLASSES
 from tests.runs import REPO, Runs, refused
@@ -34,7 +34,7 @@ from tests.stubs import make_cfg
 from tests.tiny_clip import SIZES, tiny_clip
 from tests.trainers.building import build
 from trainers.recorder import plain
-from trainers.registry import extend_cfg
+from trainers.registry import OURS, SECTIONS, extend_cfg
 
 
 def numbers(value: Any) -> list[Any]:
@@ -45,14 +45,15 @@ def numbers(value: Any) -> list[Any]:
 def test_every_number_of_the_config_has_a_range_that_holds_its_default() -> None:
     cfg = get_cfg_default()
     extend_cfg(cfg)
-    every = (TRAINER_REGISTRY.get(name) for name in TRAINER_REGISTRY.registered_names())
-    others = {
-        getattr(found, "section", "") for found in every if not found.__module__.startswith("trainers.")
-    }  # users' are not judged
-    found = ((key, value) for key, value in leaves(plain(cfg)) if key.split(".")[1:2] not in [[one] for one in others])
-    keys = {key for key, value in found if numbers(value)}
+    mine = {f"TRAINER.{section}" for section in SECTIONS.keys() - OURS}  # what other tests have registered
+    keys = {key for key, value in leaves(plain(cfg)) if numbers(value) and key.rpartition(".")[0] not in mine}
     assert {key for key in keys if key.split(".")[-1] not in RANGES} == set()
-    check_ranges(cfg)
+    check_ranges(cfg, OURS)
+    cfg.TRAINER.MINE = CfgNode({"GAMMA": -1.0})
+    check_ranges(cfg, OURS)  # a user's own keys may mean anything
+    cfg.TRAINER.COOP.N_CTX = -1
+    with pytest.raises(CasPLError, match="TRAINER.COOP.N_CTX must be"):
+        check_ranges(cfg, OURS)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from caspl.errors import CasPLError
 from caspl.towers import tokenize
 from caspl.towers.weights import HEADER, write_clip
-from caspl.zoo import load_clip
+from caspl.zoo import load_clip, weights_hash
 from tests.tiny_clip import SIZES, tiny_state_dict
 
 open_clip = pytest.importorskip("open_clip")
@@ -67,6 +67,26 @@ def test_a_bare_file_is_refused_and_the_way_out_is_named(model: tuple[str, Any, 
     _, _, path = model
     with pytest.raises(CasPLError, match=rf"name its open_clip architecture too, ARCHITECTURE:{path}"):
         load_clip(str(path))
+
+
+def test_what_a_file_says_and_its_architecture_must_agree(model: tuple[str, Any, Path], tmp_path: Path) -> None:
+    name, theirs, path = model
+    state = {key: value.contiguous() for key, value in theirs.state_dict().items()}
+    other = "gelu" if CONFIGS[name]["quick"] else "quick_gelu"
+    written = write_clip(tmp_path / "clip.safetensors", state, other, (4, 1))
+    with pytest.raises(CasPLError, match=rf"says {other} .*: name the file alone"):
+        load_clip(f"{name}:{written}")
+    hashes = {weights_hash(load_clip(found)) for found in (str(written), f"{name}:{path}")}
+    assert len(hashes) == 2  # the same weights, read otherwise, are another student
+
+
+def test_a_header_against_an_openai_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("CASPL_WEIGHTS", str(tmp_path))
+    write_clip(tmp_path / "ViT-B-16.safetensors", tiny_state_dict(), "gelu", SIZES.heads)
+    with pytest.raises(CasPLError, match="says gelu, which ViT-B/16 is not"):
+        load_clip("ViT-B/16")
+    with pytest.raises(CasPLError, match="ViT-H-14-worldwide is not a CLIP of the classic layout"):
+        load_clip(f"ViT-H-14-worldwide:{tmp_path / 'ViT-B-16.safetensors'}")
 
 
 def test_another_architecture_than_the_files(model: tuple[str, Any, Path]) -> None:

@@ -63,7 +63,11 @@ class Boosted(Base):
                 f"run of {type(self).__name__}, or TRAINER.CASPL.BOOSTING a boosting file"
             )
         logger.info("boosting tokens: %s", path)
-        self._origin = dict(found.trained_on.get("boosting") or {})
+        # Of a cascade's checkpoint that of its own tokens; of phase 1's the run itself.
+        origin = found.trained_on.get("boosting") or (
+            {} if "text.adapting.values" in found.tensors else found.trained_on
+        )
+        self._origin = dict(origin)
         return text, vision
 
 

@@ -31,6 +31,7 @@ class RunRecorder:
         self.seconds: dict[str, float] = {}
         self.extra: dict[str, Any] = {}
         self.tested: dict[str, str] = {}
+        self._epoch = ""
         self.started = now()
         self._running: list[tuple[str, float]] = []
         self._result: dict[str, Any] = {}
@@ -87,8 +88,9 @@ class RunRecorder:
         )
         write_record(cfg.OUTPUT_DIR, record, self._file())
 
-    def evaluates(self, checkpoint: Path) -> None:
-        """Note that this is no training, but a test of that checkpoint."""
+    def evaluates(self, checkpoint: Path, epoch: int | None = None) -> None:
+        """Note that this is no training, but a test of that checkpoint; of an epoch's, if one was asked for."""
+        self._epoch = "" if epoch is None else f"-epoch{epoch}"
         with checkpoint.open("rb") as file:
             digest = hashlib.sha256(file.read()).hexdigest()
         self.tested = {"checkpoint": str(checkpoint.resolve()), "sha256": digest}
@@ -99,7 +101,7 @@ class RunRecorder:
         if not self.tested or own not in Path(self.tested["checkpoint"]).parents:
             return FILE_NAME
         data = self.cfg.DATASET
-        return f"{EVALUATIONS}/{data.NAME}-{data.SUBSAMPLE_CLASSES}.json"
+        return f"{EVALUATIONS}/{data.NAME}-{data.SUBSAMPLE_CLASSES}{self._epoch}.json"
 
     def _pause(self) -> None:
         """Put the time of what is running on its account."""

@@ -39,6 +39,9 @@ class Wrapper:
     takes: Callable[[Any], bool] = lambda trainer: trainer.cascades
 
 
+OURS: set[str] = set()
+"""Those of them that belong to this folder's trainers, not to users'."""
+
 WRAPPERS: list[Wrapper] = []
 _methods: list[Any] = []
 
@@ -65,6 +68,8 @@ def register(trainer: Trainer) -> Trainer:
         raise TypeError(f"{trainer.__name__} has no {' and no '.join(missing)}: every method states both")
     TRAINER_REGISTRY.register()(trainer)
     SECTIONS[trainer.section] = {"PREC": "fp32", **trainer.defaults}
+    if trainer.__module__.startswith(f"{__package__}."):
+        OURS.add(trainer.section)
     _methods.append(trainer)
     for wrapper in WRAPPERS:
         _register_wrapped(trainer, wrapper)

@@ -22,6 +22,7 @@ from caspl.runtime import Runtime
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
+from trainers.registry import OURS
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +41,9 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
         if args.eval_only:
             trainer.load_model(args.model_dir, epoch=args.load_epoch)
             if getattr(trainer, "loaded", None) is not None:
-                trainer.recorder.evaluates(trainer.loaded)
+                trainer.recorder.evaluates(trainer.loaded, args.load_epoch)
+            else:
+                _keep_other_record(cfg)  # what learns nothing has no run of its own to be tested in
             trainer.test()
         elif not args.no_train:
             require_validation(trainer)
@@ -55,7 +58,7 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
     """
     _known("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
     _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
-    check_ranges(cfg)
+    check_ranges(cfg, OURS)
     if args.model_dir and not args.eval_only:
         raise CasPLError("--model-dir is for --eval-only; phase 2 finds its boosting tokens by itself")
     if cfg.DATASET.SUBSAMPLE_CLASSES not in CLASSES:

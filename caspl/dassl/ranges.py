@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any, NamedTuple
 
 from yacs.config import CfgNode
@@ -113,14 +114,20 @@ RANGES = {
 """Last part of a key -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 
 
-def check_ranges(cfg: CfgNode) -> None:
+def check_ranges(cfg: CfgNode, sections: Collection[str]) -> None:
     """Refuse numbers that their keys cannot mean.
+
+    Args:
+        sections: those under ``TRAINER`` that are known here; a user's own keys may mean anything.
 
     Raises:
         CasPLError: naming the key, what it can be, and what it is.
     """
     for key, value in leaves(cfg):
-        allowed = RANGES.get(key.rpartition(".")[2])
+        parts = key.split(".")
+        if parts[0] == "TRAINER" and parts[1] not in sections:
+            continue
+        allowed = RANGES.get(parts[-1])
         numbers = [number for number in _each(value) if _is_number(number)]
         if allowed is not None and not all(allowed.holds(number) for number in numbers):
             raise CasPLError(f"{key} must be {allowed}, not {value}")

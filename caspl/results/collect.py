@@ -122,6 +122,8 @@ def is_zero_shot(record: RunRecord) -> bool:
 
 
 def _later(first: RunRecord, second: RunRecord) -> RunRecord:
+    if bool(first.tested) != bool(second.tested):  # a training's own figure, before one of its checkpoints tested again
+        return second if first.tested else first
     later = second if second.finished >= first.finished else first
     if first.accuracy != second.accuracy:
         logger.warning(

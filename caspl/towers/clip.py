@@ -25,7 +25,7 @@ class CLIP(nn.Module):
 
     def __init__(self, sizes: Sizes, activation: str = "quick_gelu") -> None:
         super().__init__()
-        self.sizes = sizes
+        self.sizes, self.activation = sizes, activation
         self.visual = VisionTower(sizes, activation)
         self.text = TextTower(sizes, activation)
         self.logit_scale = nn.Parameter(torch.zeros(()))

@@ -119,6 +119,8 @@ def _read(path: Path) -> Mapping[str, Tensor]:
             warnings.filterwarnings("ignore", message=".*torch.jit.*")
             return torch.jit.load(str(path), map_location="cpu").state_dict()
     content: Any = torch.load(path, map_location="cpu", weights_only=True)
+    if not isinstance(content, Mapping):
+        raise ValueError("it holds no state dict")
     for wrapping in ("state_dict", "model"):
         content = content[wrapping] if isinstance(content.get(wrapping), Mapping) else content
     return {key: value for key, value in content.items() if isinstance(value, Tensor)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 
 import torch
 
@@ -16,6 +17,9 @@ def weights_hash(clip: CLIP) -> str:
     for key, value in sorted(clip.openai_state_dict().items()):
         digest.update(key.encode())
         digest.update(value.detach().to("cpu", torch.float16).contiguous().numpy().tobytes())
+    read_as = (clip.activation, clip.sizes.heads)
+    if read_as != ("quick_gelu", replace(clip.sizes, vision_heads=0, text_heads=0).heads):  # not as OpenAI's
+        digest.update(repr(read_as).encode())
     return digest.hexdigest()[:16]
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from caspl.errors import CasPLError
 from caspl.tiny import load_state_dict
 from caspl.towers import CLIP, read_state_dict
+from caspl.towers.weights import read_header
 from caspl.zoo.published import by_architecture, from_open_clip
 from caspl.zoo.weights import SUFFIXES, Weights, from_file
 
@@ -62,13 +63,16 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Weights:
     if name in SHIPPED:
         return Weights(SHIPPED[name]())
     architecture, _, rest = name.partition(":")
-    if rest and not Path(name).is_file():
+    if rest and len(architecture) > 1 and not Path(name).is_file():  # one letter is a drive
         return by_architecture(architecture, rest)
     if Path(name).suffix in SUFFIXES:
         return from_file(Path(name))
     if name in OPENAI_NAMES:
         local = _local_file(OPENAI_NAMES[name], weights_dir)
         if local is not None:
+            said = read_header(local)
+            if said is not None and said["activation"] != "quick_gelu":
+                raise CasPLError(f"{local} says {said['activation']}, which {name} is not: give another file")
             return Weights(read_state_dict(local))
         return from_open_clip(OPENAI_NAMES[name] + "-quickgelu", "openai", name)
     if name.startswith("RN"):
@@ -85,5 +89,6 @@ def _local_file(stem: str, weights_dir: str | Path | None) -> Path | None:
     folder = Path(given or Path.home() / ".cache" / "clip")
     if given and not folder.is_dir():
         raise CasPLError(f"there is no folder {folder} ($CASPL_WEIGHTS): let it name the folder of your weights files")
-    found = (folder / (stem + suffix) for suffix in (".pt", ".safetensors", ".pth"))
+    stems = (stem, stem + "px") if stem.endswith("336") else (stem,)  # OpenAI's package writes the unit
+    found = (folder / (one + suffix) for one in stems for suffix in (".pt", ".safetensors", ".pth"))
     return next((path for path in found if path.is_file()), None)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from torch import Tensor
 
@@ -17,8 +16,8 @@ from caspl.towers.weights import is_archive, read_header
 SUFFIXES = (".pt", ".pth", ".safetensors", ".bin")
 """Of weights files."""
 TEXT_KEYS = ("width", "heads", "layers")
-PUBLISHED = ("ViT-B-32", "ViT-B-16", "ViT-L-14", "ViT-L-14-336")
-"""Architectures of OpenAI's models."""
+CLASSIC = {*TEXT_KEYS, "context_length", "vocab_size"}
+VOCABULARY = 49408  # CLIP's own
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ def from_file(path: Path) -> Weights:
     if said is not None:
         return Weights(read_state_dict(path), **said)
     state = read_state_dict(path)
-    if is_archive(path) or _is_published(path):
+    if is_archive(path):  # all of OpenAI's are
         return Weights(state)
     raise CasPLError(
         f"{path} does not say with which activation and how many heads it was trained: name its open_clip architecture "
@@ -67,7 +66,8 @@ def of_architecture(architecture: str, config: Mapping[str, Any], path: str) -> 
     """
     vision, text = config["vision_cfg"], config["text_cfg"]
     needed = [vision.get("layers"), vision.get("width"), vision.get("patch_size"), *(text.get(k) for k in TEXT_KEYS)]
-    if not all(isinstance(number, int) for number in needed):
+    own_words = text.keys() <= CLASSIC and text.get("vocab_size", VOCABULARY) == VOCABULARY
+    if not own_words or not all(isinstance(number, int) for number in needed):
         raise CasPLError(f"{architecture} is not a CLIP of the classic layout: its towers are other libraries'")
     state = read_state_dict(path)
     heads = (vision["width"] // vision.get("head_width", 64), text["heads"])
@@ -82,21 +82,11 @@ def of_architecture(architecture: str, config: Mapping[str, Any], path: str) -> 
     ]
     if wrong:
         raise CasPLError(f"{path} is no {architecture}: it has {', '.join(wrong)}")
-    return Weights(state, "quick_gelu" if config.get("quick_gelu") else "gelu", heads)
-
-
-def _is_published(path: Path) -> bool:
-    """Whether a file has the SHA-256 of one of OpenAI's."""
-    import open_clip
-
-    urls = (open_clip.get_pretrained_url(architecture, "openai") for architecture in PUBLISHED)
-    with path.open("rb") as file:
-        digest = _digest(file)
-    return any(digest in url.split("/") for url in urls)
-
-
-def _digest(file: BinaryIO) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(2**20):
-        digest.update(block)
-    return digest.hexdigest()
+    activation = "quick_gelu" if config.get("quick_gelu") else "gelu"
+    if activation == "gelu" and is_archive(Path(path)):
+        raise CasPLError(f"{path} is an archive as OpenAI publishes: name it {architecture}-quickgelu:{path}, or alone")
+    header = read_header(path)
+    if header is not None and (header["activation"], header["heads"]) != (activation, heads):
+        said = f"{header['activation']} and {header['heads']} heads, {architecture} means {activation} and {heads}"
+        raise CasPLError(f"{path} says {said}: name the file alone")
+    return Weights(state, activation, heads)
