@@ -119,8 +119,8 @@ def boosting(path: Path, text: Tensor | None, vision: Tensor | None) -> Path:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        (torch.zeros(4, 2, SIZES.text_width), r"text tokens of width 128 in 4 layers, but the tower has .* 3 layers"),
-        (torch.zeros(3, 2, 64), "text tokens of width 64 in 3 layers, but the tower has width 128"),
+        (torch.zeros(4, 2, SIZES.text_width), r"of width 128 in 4 layers, but the text tower has .* 3 layers"),
+        (torch.zeros(3, 2, 64), "text tokens of width 64 in 3 layers, but the text tower has width 128"),
         (torch.zeros(3, 2), "its text tokens are .*, not numbers"),
         (torch.zeros(3, 0, SIZES.text_width), "its text tokens are .*, not numbers"),
         (torch.zeros(3, 2, SIZES.text_width, dtype=torch.long), "its text tokens are .*, not numbers"),

@@ -89,21 +89,30 @@ class BoostingFile:
         require_student(f"the tokens of {self.path}", made_for, (student, student_hash))
 
     def require_towers(self, clip: CLIP) -> None:
-        """Refuse tokens that the towers cannot hold.
+        """Refuse tokens that the towers cannot hold; see :func:`require_towers`."""
+        require_towers(str(self.path), self.text, self.vision, clip)
 
-        Raises:
-            CasPLError: naming sizes of both.
-        """
-        sizes = clip.sizes
-        for tower, tokens, layers, width in (
-            ("text", self.text, sizes.text_layers, sizes.text_width),
-            ("vision", self.vision, sizes.vision_layers, sizes.vision_width),
-        ):
-            if tokens is not None and (tokens.shape[0] > layers or tokens.shape[2] != width):
-                raise CasPLError(
-                    f"{self.path} has {tower} tokens of width {tokens.shape[2]} in {tokens.shape[0]} layers, but the "
-                    f"tower has width {width} and {layers} layers"
-                )
+
+def require_towers(what: str, text: Tensor | None, vision: Tensor | None, clip: CLIP) -> None:
+    """Refuse tokens that a student's towers cannot hold.
+
+    Args:
+        what: whose tokens, e.g. a file's name.
+        text, vision: (depth, length, width) tokens of a tower, or None.
+
+    Raises:
+        CasPLError: naming sizes of both.
+    """
+    sizes = clip.sizes
+    for tower, tokens, layers, width in (
+        ("text", text, sizes.text_layers, sizes.text_width),
+        ("vision", vision, sizes.vision_layers, sizes.vision_width),
+    ):
+        if tokens is not None and (tokens.shape[0] > layers or tokens.shape[2] != width):
+            raise CasPLError(
+                f"{what} has {tower} tokens of width {tokens.shape[2]} in {tokens.shape[0]} layers, but the "
+                f"{tower} tower has width {width} and {layers} layers"
+            )
 
 
 def names_hash(classnames: Sequence[str]) -> str:

@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from caspl.boosting.file import require_towers
 from caspl.convert.inert import read_inertly
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, advising
 from caspl.towers import CLIP
 from caspl.towers.weights import first_difference
 
@@ -51,17 +52,8 @@ class Released:
         Raises:
             CasPLError: naming the first difference.
         """
-        sizes = clip.sizes
-        for tower, tokens, layers, width in (
-            ("text", self.text, sizes.text_layers, sizes.text_width),
-            ("vision", self.vision, sizes.vision_layers, sizes.vision_width),
-        ):
-            depth, _, found = tokens.shape
-            if found != width or depth > layers:
-                raise CasPLError(
-                    f"{self.path} has {tower} tokens of width {found} in {depth} layers, but the {tower} tower of "
-                    f"{student} has width {width} and {layers} layers; name another student with --student"
-                )
+        with advising(f"that is {student}: name another student with --student"):
+            require_towers(str(self.path), self.text, self.vision, clip)
         weights = clip.openai_state_dict()
         key = first_difference(self.frozen, weights)
         if key is not None:
