@@ -8,6 +8,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from caspl.boosting import read_boosting
+from caspl.boosting.file import require_towers
 from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
@@ -40,8 +41,8 @@ def load_model(
         )
     clip = load_clip(found.student) if clip is None else clip
     require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
-    if path.suffix == ".safetensors":
-        read_boosting(path).require_towers(clip)
+    text_tokens, vision_tokens = (found.tensors.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
+    require_towers(str(found.path), text_tokens, vision_tokens, clip)
     prompts = Prompts.of(found.description)
     names = list(classnames or found.classnames)
     if not names:

@@ -120,7 +120,6 @@ def both_towers(clip: CLIP, text: TokenSizes, vision: TokenSizes, words: str = "
         text, vision: (length, depth) of each tower.
         words: see :func:`text_context`.
     """
-    text, vision = sizes_within(clip, text, vision)
     return Prompts(text_context(clip.text, *text, words, name), vision=vision_tokens(clip, *vision, name))
 
 
