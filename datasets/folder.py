@@ -15,11 +15,11 @@ from caspl.errors import CasPLError
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 from datasets.protocol import CoOpDataset, Entry, Split
 from datasets.protocol.assign import as_kept, as_split, by_ratios, class_names
-from datasets.protocol.forms import OWN_SPLIT, find_source
+from datasets.protocol.forms import BY_FOLDERS, OWN_SPLIT, Source, find_source, first_folders, say_unused
 from datasets.protocol.items import make_items
 from datasets.protocol.subset import select_classes, some
 from datasets.protocol.tables import inside, read_names, read_paths
-from datasets.protocol.walk import Found, images_below
+from datasets.protocol.walk import images_below
 
 logger = logging.getLogger(__name__)
 
@@ -41,6 +41,9 @@ class Folder(CoOpDataset):
         self.unlabelled: list[Datum] = []
         super().__init__(cfg)
         self._train_u = self.unlabelled or None
+        trained = self.settings.FOLDER.TRAINED_CLASSES
+        if trained and self.settings.SUBSAMPLE_CLASSES == "all":
+            self._judge_among(list(trained))
 
     def load_split(self) -> Split:
         """Read the split, or arrange what there is; look for unlabelled images.
@@ -48,12 +51,20 @@ class Folder(CoOpDataset):
         Raises:
             CasPLError: the data has faults, such as images of training or validation that are test images too.
         """
-        listed, named, unlabelled = (self._path(key) for key in ("LIST", "CLASSNAMES", "UNLABELLED"))
-        source = find_source(self.image_dir, listed, [path for path in (named, unlabelled) if path])
+        by_folders = self.settings.FOLDER.LIST == BY_FOLDERS
+        listed = None if by_folders else self._path("LIST")
+        named, unlabelled = self._path("CLASSNAMES"), self._path("UNLABELLED")
+        others = [path for path in (named, unlabelled) if path]
+        source = find_source(self.image_dir, listed, others, by_folders)
         given = read_names(named) if named else {}
-        split = self._read(source, given) if isinstance(source, Path) else self._arrange(*source, given)
+        if source.split:
+            split = self._read(source.split, given)
+            used = first_folders(entry.path for entry in (*split.train, *split.val, *split.test))
+            say_unused(self.image_dir, used, [source.split, *others])
+        else:
+            split = self._arrange(source, given)
         # A file says what it likes; what was found on the disk a moment ago is there.
-        if isinstance(source, Path) or source[1]:
+        if source.split or source.listed:
             self._require(entry.path for entry in (*split.train, *split.val, *split.test))
         seen = [] if self.test_only else [entry.path for entry in (*split.train, *split.val)]
         both = self._test_images(self.image_dir, seen, split)
@@ -97,7 +108,7 @@ class Folder(CoOpDataset):
         listed = {entry.path for entry in (*split.train, *split.val, *split.test)}
         paths = {name: inside(self.image_dir, name, str(path)) for name in sorted(listed)}
         labelled = sorted({(entry.label, entry.classname) for entry in split.train})
-        names = class_names([name for _, name in labelled], given)
+        names = class_names([name for _, name in labelled], given, self._least())
 
         def read(part: list[Entry]) -> list[Entry]:
             entries = [Entry(paths[entry.path], entry.label, names[entry.classname]) for entry in part]
@@ -108,10 +119,10 @@ class Folder(CoOpDataset):
 
         return Split(read(split.train), read(split.val), read(split.test))
 
-    def _arrange(self, found: list[Found], listed: str, given: dict[str, str]) -> Split:
+    def _arrange(self, source: Source, given: dict[str, str]) -> Split:
         """The split that the images' own places or ``RATIOS`` make; the latter's is kept."""
-        options = self.settings.FOLDER
-        names = class_names(sorted({image.classname for image in found}), given)
+        options, found = self.settings.FOLDER, source.found
+        names = class_names(sorted({image.classname for image in found}), given, self._least())
         shared = not all(image.part for image in found)
         if shared:
             found = by_ratios(found, options.RATIOS, options.SPLIT_SEED)
@@ -120,12 +131,42 @@ class Folder(CoOpDataset):
         if not shared or self.test_only:
             return self._made()
         ratios = "-".join(f"{share:g}" for share in options.RATIOS)
-        self.split_file = "_".join(filter(None, (OWN_SPLIT, listed, ratios, f"seed{options.SPLIT_SEED}.json")))
+        self.split_file = "_".join(filter(None, (OWN_SPLIT, source.listed, ratios, f"seed{options.SPLIT_SEED}.json")))
         path = self.image_dir / self.split_file
         split = as_kept(self.made, super().load_split(), path)
         if path.is_file():
             logger.info("the split is kept in %s", path)
         return split
+
+    def _least(self) -> int:
+        """How many classes make sense: where others were trained one is enough."""
+        return 1 if self.settings.FOLDER.TRAINED_CLASSES else 2
+
+    def _judge_among(self, trained: list[str]) -> None:
+        """Let the classes be all that a model has learned, where there are images of some of them only.
+
+        Args:
+            trained: their names, as prompts read them.
+        """
+        here = {name.replace("_", " "): name for name in self.classnames}
+        known = [name for name in here if name in trained]
+        if len(known) < len(here):
+            if known:
+                new = some([name for name in here if name not in trained])
+                logger.warning("the model has not learned %s: images are judged among the classes found here", new)
+            return
+        path = self._path("CLASSNAMES")
+        named = {name.replace("_", " ") for name in (read_names(path).values() if path else trained)}
+        names = [name for name in trained if name in named or name in here]
+        places = {name: label for label, name in enumerate(names)}
+        for item in (item for part in (self.train_x, self.val, self.test) for item in part or ()):
+            item._label = places[item.classname.replace("_", " ")]
+        self._classnames = [here.get(name, name) for name in names]
+        self._lab2cname = dict(enumerate(self._classnames))
+        self._num_classes = len(names)
+        if len(names) > len(here):
+            without = some([name for name in names if name not in here])
+            logger.info("images are judged among all %d classes that were trained, also %s", len(names), without)
 
     def _unlabelled(self, path: Path, split: Split) -> list[Datum]:
         """The unlabelled images.
@@ -168,10 +209,3 @@ class Folder(CoOpDataset):
         logger.info("%s: %d classes (%s), %s", self.dataset_dir, len(names), some(list(names.values())), sizes)
         if self.unlabelled:
             logger.info("%d unlabelled images: phase 1 looks at these only", len(self.unlabelled))
-        counts = Counter(entry.label for entry in train)
-        few = [f"{names[label]} {count}" for label, count in counts.items() if count < self.settings.NUM_SHOTS]
-        if few:
-            logger.warning(
-                "%d of %d classes have fewer than %d training images and give all they have: %s",
-                *(len(few), len(names), self.settings.NUM_SHOTS, some(few)),
-            )

@@ -180,7 +180,7 @@ def test_another_split_is_noticed(runs: Runs, capsys: pytest.CaptureFixture[str]
     cascade = coop(runs, "cascade", trainer="CasPL_CoOp")
     line = refused(capsys, cascade)
     assert "come from another split of EuroSAT" in line
-    assert "or name the file with TRAINER.CASPL.BOOSTING" in line
+    assert "if they are meant, name the file with TRAINER.CASPL.BOOSTING" in line
     (file,) = (runs.folder / "boosting").rglob("*.safetensors")
     assert train.main([*cascade, "TRAINER.CASPL.BOOSTING", str(file)]) == 0
 
@@ -266,8 +266,8 @@ def test_what_prompts_cannot_be_is_the_methods_own_bug(clips: dict[str, str], tm
 
 
 def test_a_wrong_setting_is_a_sentence_still(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "cannot be built with this config" in refused(capsys, coop(runs, "run", "OPTIM.NAME", "sdg"))
-    assert "cannot be built with this config" in refused(capsys, coop(runs, "run2", "TEST.EVALUATOR", "Clasification"))
+    sampler = ["DATALOADER.TRAIN_X.SAMPLER", "RandomClassSampler"]  # of 16 images a class, in a batch of 8
+    assert "cannot be built with this config" in refused(capsys, coop(runs, "run", *sampler))
 
 
 # Records and pixels ------------------------------------------------------------------------------------------

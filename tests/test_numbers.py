@@ -21,6 +21,7 @@ import trainers  # noqa: F401  registers
 from caspl.boosting import Header, read_boosting, write_boosting
 from caspl.build import load_model
 from caspl.checkpoint import read_checkpoint
+from caspl.dassl.choices import check_choices, choices_of
 from caspl.dassl.outcome import leaves
 from caspl.dassl.ranges import RANGES, check_ranges
 from caspl.dassl.section import require_labels
@@ -54,6 +55,55 @@ def test_every_number_of_the_config_has_a_range_that_holds_its_default() -> None
     cfg.TRAINER.COOP.N_CTX = -1
     with pytest.raises(CasPLError, match="TRAINER.COOP.N_CTX must be"):
         check_ranges(cfg, OURS)
+
+
+def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
+    cfg = get_cfg_default()
+    extend_cfg(cfg)
+    own = {
+        *("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.NAME", "DATASET.SOURCE_DOMAINS", "DATASET.TARGET_DOMAINS"),
+        *("DATASET.CIFAR_C_TYPE", "DATASET.TEMPLATE", "DATASET.FOLDER.LIST", "DATASET.FOLDER.CLASSNAMES"),
+        *("DATASET.FOLDER.UNLABELLED", "DATASET.FOLDER.TRAINED_CLASSES", "DATALOADER.CACHE_DIR", "OPTIM.NEW_LAYERS"),
+        *("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME", "MODEL.HEAD.NAME", "MODEL.HEAD.ACTIVATION"),
+        *("MODEL.HEAD.HIDDEN_LAYERS", "TRAINER.NAME", "TRAINER.ZSCLIP.TEMPLATE"),
+        *(f"TRAINER.CASPL.{key}" for key in ("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "BOOSTING", "BOOSTING_DIR")),
+        *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
+    }
+    kept = {f"TRAINER.{section}" for section in OURS | {"RECORD", "CASPL"}}
+    words = {
+        key
+        for key, value in leaves(plain(cfg))
+        if isinstance(value, str) or (isinstance(value, list | tuple) and not numbers(value))
+        if not key.startswith("TRAINER.") or key == "TRAINER.NAME" or key.rpartition(".")[0] in kept
+    }
+    free = {key for key in words if not choices_of(key)}
+    assert free - own == {key for key in free if key.endswith("CTX_INIT")}  # a new key is put into one or the other
+    assert own <= free
+    check_choices(cfg, OURS)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "sentence"),
+    [
+        ("TEST.SPLIT", "train", "TEST.SPLIT is val or test, not 'train'"),
+        ("INPUT.TRANSFORMS", "['random_flop']", "INPUT.TRANSFORMS is random_flip or"),
+        ("TRAIN.COUNT_ITER", "all", "TRAIN.COUNT_ITER is train_x or train_u or smaller_one, not 'all'"),
+        ("INPUT.INTERPOLATION", "lanczos", "INPUT.INTERPOLATION is bilinear or bicubic or nearest, not 'lanczos'"),
+        ("TRAINER.COOP.PREC", "fp8", "TRAINER.COOP.PREC is fp32 or fp16 or bf16 or amp, not 'fp8'"),
+        ("TRAINER.CASPL.REDUCTION", "sum", "TRAINER.CASPL.REDUCTION is batchmean or mean, not 'sum'"),
+        ("OPTIM.NAME", "sdg", "OPTIM.NAME is adam or"),
+        ("DATALOADER.TEST.SAMPLER", "Random", "DATALOADER.TEST.SAMPLER is RandomSampler or"),
+        ("DATASET.SUBSAMPLE_CLASSES", "old", "DATASET.SUBSAMPLE_CLASSES is all or base or new, not 'old'"),
+        ("TRAINER.COOP.CLASS_TOKEN_POSITION", "back", "is end or middle or front, not 'back'"),
+        ("TEST.EVALUATOR", "Clasification", "TEST.EVALUATOR is Classification, not 'Clasification'"),
+    ],
+)
+def test_words_that_a_key_cannot_mean(
+    key: str, value: str, sentence: str, runs: Runs, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is read or written; a wrong TEST.SPLIT would be the test images in silence."""
+    assert sentence in refused(capsys, runs.arguments("CoOp", "CoOp/vit_b16_ctxv1", "run", key, value))
+    assert not (runs.folder / "run").exists()
 
 
 @pytest.mark.parametrize(

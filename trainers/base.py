@@ -198,14 +198,27 @@ class PromptTrainer(Stepping, TrainerX):
             self.recorder.write(type(self).__name__, self.test_results, len(self.dm.dataset.test))
         return accuracy
 
+    @classmethod
+    def find_run(cls, cfg: CfgNode, directory: str, epoch: int | None = None) -> Path:
+        """The checkpoint of a run of this trainer.
+
+        Args:
+            directory: of the run.
+            epoch: None for the best, else the last.
+
+        Raises:
+            CasPLError: there is none, or the run is of another method or had other settings of its own.
+        """
+        if not directory:
+            raise CasPLError(f"nothing to evaluate: {cls.__name__} needs --model-dir, the folder of its run")
+        require_same_method(cfg, cls.section, Path(directory), ("PREC", *cls.training_only))
+        with advising("check --model-dir and --load-epoch"):
+            return find_checkpoint(Path(directory) / cls.saved_as, epoch)
+
     def load_model(self, directory: str, epoch: int | None = None) -> None:
         if not self.segments.learned():
             return  # zero-shot, or boosting alone: all there is has been built
-        if not directory:
-            raise CasPLError(f"nothing to evaluate: {type(self).__name__} needs --model-dir, the folder of its run")
-        require_same_method(self.cfg, self.section, Path(directory), ("PREC", *self.training_only))
-        with advising("check --model-dir and --load-epoch"):
-            path = find_checkpoint(Path(directory) / self.saved_as, epoch)
+        path = self.find_run(self.cfg, directory, epoch)
         self.loaded, checkpoint = path, read_checkpoint(path)
         self.segments.load(checkpoint, type(self).__name__)
         self.recorder.trained_on = dict(checkpoint.trained_on)

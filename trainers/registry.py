@@ -46,11 +46,13 @@ WRAPPERS: list[Wrapper] = []
 _methods: list[Any] = []
 
 FOLDER = {
-    "LIST": "",  # .csv, .tsv or .json with the columns path, class and perhaps split; or a split file in CoOp's form
+    # .csv, .tsv or .json with the columns path, class and perhaps split; a split file in CoOp's form; or "folders"
+    "LIST": "",
     "CLASSNAMES": "",  # what prompts call the classes: a JSON object folder -> name, or lines "folder name"
     "RATIOS": (0.5, 0.2, 0.3),  # train, val and test of each class, where neither folders nor lists say which is which
     "SPLIT_SEED": 1,
     "UNLABELLED": "",  # folder or list of the images that phase 1 looks at; empty: the training images
+    "TRAINED_CLASSES": (),  # --eval-only: images of some of these are judged among all; empty: those of the checkpoint
 }
 """Keys of ``DATASET.FOLDER`` for the data set ``Folder``; files and folders are given relative to ``DATASET.ROOT``."""
 

@@ -11,17 +11,19 @@ from typing import Any
 import torch
 from yacs.config import CfgNode
 
-from caspl.checkpoint import find_checkpoint
+from caspl.checkpoint import read_checkpoint
 from caspl.dassl.blame import refused
+from caspl.dassl.choices import check_choices
 from caspl.dassl.ranges import check_ranges
 from caspl.dassl.section import require_validation
-from caspl.errors import CasPLError, advising
+from caspl.errors import CasPLError
 from caspl.files import Claim
-from caspl.results.record import CLASSES, FILE_NAME, read_record
+from caspl.results.record import FILE_NAME, read_record
 from caspl.runtime import Runtime
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
 from dassl.utils import set_random_seed, setup_logger
+from trainers.base import PromptTrainer
 from trainers.registry import OURS
 
 logger = logging.getLogger(__name__)
@@ -59,10 +61,9 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
     _known("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
     _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
     check_ranges(cfg, OURS)
+    check_choices(cfg, OURS)
     if args.model_dir and not args.eval_only:
         raise CasPLError("--model-dir is for --eval-only; phase 2 finds its boosting tokens by itself")
-    if cfg.DATASET.SUBSAMPLE_CLASSES not in CLASSES:
-        raise CasPLError(f"DATASET.SUBSAMPLE_CLASSES is all, base or new, not {cfg.DATASET.SUBSAMPLE_CLASSES!r}")
     if not cfg.MODEL.BACKBONE.NAME:
         raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")
     world = Runtime.choose(cfg.USE_CUDA).world
@@ -84,7 +85,7 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     if args.eval_only:
         if not args.model_dir or Path(args.model_dir).resolve() != Path(cfg.OUTPUT_DIR).resolve():
             _keep_other_record(cfg)
-        _take_boosting_from_checkpoint(cfg, args)
+        _ask_checkpoint(cfg, args)
     with refused("the trainer cannot be built with this config: {}", SHARED):
         return build_trainer(cfg)
 
@@ -99,17 +100,36 @@ def _keep_other_record(cfg: CfgNode) -> None:
         raise CasPLError(f"{path} is the record of another test ({', '.join(there)} classes); use another --output-dir")
 
 
-def _take_boosting_from_checkpoint(cfg: CfgNode, args: argparse.Namespace) -> None:
-    """To evaluate a cascade, its own checkpoint is enough: it holds the boosting tokens too."""
+def _ask_checkpoint(cfg: CfgNode, args: argparse.Namespace) -> None:
+    """Take from the checkpoint that is evaluated what it knows, before anything else is asked.
+
+    That of a cascade holds the boosting tokens too, and that of a run on a ``Folder`` the classes that it learned.
+    """
     trainer = TRAINER_REGISTRY.get(cfg.TRAINER.NAME)
-    if not getattr(trainer, "boosted", False):  # a trainer of another code base finds its file as in training
+    # A trainer of another code base asks as in training, and what learns nothing needs no run.
+    if not issubclass(trainer, PromptTrainer) or not (trainer.learns or _holds_tokens(trainer, args.model_dir)):
         return
-    folder = Path(args.model_dir) / trainer.saved_as
-    if folder.is_dir() and not cfg.TRAINER.CASPL.BOOSTING:
-        cfg.defrost()
-        with advising("check --model-dir and --load-epoch"):
-            cfg.TRAINER.CASPL.BOOSTING = str(find_checkpoint(folder, args.load_epoch))
-        cfg.freeze()
+    path = trainer.find_run(cfg, args.model_dir, args.load_epoch)
+    checkpoint = read_checkpoint(path)
+    cfg.defrost()
+    if trainer.boosted and not cfg.TRAINER.CASPL.BOOSTING:
+        cfg.TRAINER.CASPL.BOOSTING = str(path)
+    if checkpoint.trained_on.get("dataset") == cfg.DATASET.NAME and not cfg.DATASET.FOLDER.TRAINED_CLASSES:
+        cfg.DATASET.FOLDER.TRAINED_CLASSES = checkpoint.classnames
+    cfg.freeze()
+
+
+def _holds_tokens(trainer: type[PromptTrainer], directory: str) -> bool:
+    """Whether boosting alone is to be evaluated with the tokens of a run's checkpoint, not with a boosting file.
+
+    Raises:
+        CasPLError: there is no such run.
+    """
+    if not trainer.boosted or not directory:
+        return False
+    if not Path(directory).is_dir():
+        raise CasPLError(f"there is no run {directory}; check --model-dir")
+    return (Path(directory) / trainer.saved_as).is_dir()
 
 
 def _known(kind: str, name: str, names: list[str], flag: str) -> None:

@@ -153,7 +153,7 @@ def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, dataset: Any) -> 
             f"the boosting tokens {path} come from another split of {cfg.DATASET.NAME}, perhaps from its test images"
         )
         if not options.BOOSTING:
-            raise CasPLError(f"{found}; boost again with --trainer CasPL, or name the file with TRAINER.CASPL.BOOSTING")
+            raise CasPLError(f"{found}; if they are meant, name the file with TRAINER.CASPL.BOOSTING; else boost again")
         logger.warning("%s", found)
     unknown = [name for name in classnames if name not in file.header.classnames]
     if file.header.classnames and unknown:

@@ -56,11 +56,12 @@ def read_split(path: Path) -> Split:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CasPLError(f"the split file {path} cannot be read ({error}): fetch it again") from error
-    if not isinstance(content, dict) or not all(isinstance(content.get(name), list) for name in LISTS):
-        raise CasPLError(f"the split file {path} must be a JSON object with the lists train, val and test")
+    lists = {"val": [], **content} if isinstance(content, dict) else {}
+    if not all(isinstance(lists.get(name), list) for name in LISTS):
+        raise CasPLError(f"the split file {path} must be a JSON object with the lists train, test and perhaps val")
     try:
-        lists = {name: [_entry(item) for item in content[name]] for name in LISTS}
-        split = Split(**lists, origin=str(content.get("origin", "")))
+        train, val, test = ([_entry(item) for item in lists[name]] for name in LISTS)
+        split = Split(train, val, test, str(content.get("origin", "")))
         check_split(split)
     except ValueError as error:
         raise CasPLError(f"the split file {path} is broken: {error}") from error

@@ -21,14 +21,19 @@ ANEW = (
 )
 
 
-def class_names(classes: Sequence[str], given: Mapping[str, str]) -> dict[str, str]:
+def class_names(classes: Sequence[str], given: Mapping[str, str], least: int = 2) -> dict[str, str]:
     """What each class is called in prompts: as given, else as its folder.
 
+    Args:
+        classes: folders of the classes.
+        given: names of some of them.
+        least: how many classes there must be.
+
     Raises:
-        CasPLError: there are fewer than two classes, one reads as nothing, two read alike, or none of the given names
+        CasPLError: there are too few classes, one reads as nothing, two read alike, or none of the given names
             is used.
     """
-    if len(classes) < 2:
+    if len(classes) < least:
         raise CasPLError(f"there is one class, {some(classes)}: classification needs at least two")
     if given and not given.keys() & set(classes):
         raise CasPLError(f"DATASET.FOLDER.CLASSNAMES names {some(list(given))}, but the classes are {some(classes)}")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -18,6 +19,7 @@ from caspl.data import Entry, Split
 from caspl.errors import CasPLError
 from caspl.files import write_json
 from datasets.protocol.pickles import read_pickled_sample
+from datasets.protocol.subset import some
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +42,7 @@ def few_shots(split: Split, shots: int, seed: int, folder: Path, draw: Draw, sam
     """
     if shots < 1:
         return split
+    _say_few(split.train, shots)
     sizes = {"train": shots, "val": min(shots, MAX_VAL_SHOTS)} if sample_val else {"train": shots}
     if seed < 0:
         return _reduced(split, _drawn(split, sizes, draw))
@@ -52,6 +55,17 @@ def few_shots(split: Split, shots: int, seed: int, folder: Path, draw: Draw, sam
                 sample = _drawn(split, sizes, draw)
         _keep(path, split, sample)
     return _reduced(split, sample)
+
+
+def _say_few(entries: list[Entry], shots: int) -> None:
+    names = {entry.label: entry.classname for entry in entries}
+    counts = Counter(entry.label for entry in entries)
+    few = [f"{names[label]} {count}" for label, count in counts.items() if count < shots]
+    if few:
+        logger.warning(
+            "%d of %d classes have fewer than %d training images and give all they have: %s",
+            *(len(few), len(names), shots, some(few)),
+        )
 
 
 def _reduced(split: Split, sample: Sample) -> Split:
@@ -91,7 +105,9 @@ def _kept(path: Path, split: Split, sizes: dict[str, int]) -> Sample | None:
         if content["split"] != split.digest():
             logger.warning("%s belongs to another split: the sample is drawn anew", path)
             return None
-        return {name: _look_up(getattr(split, name), content[name]) for name in sizes}
+        sample = {name: _look_up(getattr(split, name), content[name]) for name in sizes}
+        _require_sizes(split, sample, sizes)
+        return sample
     except (OSError, ValueError, KeyError, TypeError) as error:
         logger.warning("%s is damaged (%s): the sample is drawn anew", path, error)
         return None
@@ -102,6 +118,22 @@ def _look_up(entries: list[Entry], paths: list[str]) -> list[Entry]:
     return [by_path[path] for path in paths]
 
 
+def _require_sizes(split: Split, sample: Sample, sizes: dict[str, int]) -> None:
+    """Check that a sample is one: of each class as many images as were asked for, or all, and none of them twice.
+
+    Raises:
+        ValueError: naming what differs.
+    """
+    for name, size in sizes.items():
+        there = Counter(entry.label for entry in getattr(split, name))
+        found = Counter(entry.label for entry in set(sample[name]))
+        if len(set(sample[name])) < len(sample[name]):
+            raise ValueError(f"{name} names an image twice")
+        for label, count in there.items():
+            if found[label] != min(size, count):
+                raise ValueError(f"{name} has {found[label]} images of class {label}, not {min(size, count)}")
+
+
 def _from_pickle(path: Path, split: Split, sizes: dict[str, int]) -> Sample | None:
     """The sample that another repository left, if there is one and its images belong to this split."""
     if not path.exists():
@@ -109,8 +141,10 @@ def _from_pickle(path: Path, split: Split, sizes: dict[str, int]) -> Sample | No
     pickled = read_pickled_sample(path)
     try:
         sample = {name: _match(getattr(split, name), pickled[name]) for name in sizes}
-    except KeyError as error:
-        logger.warning("%s does not fit the split (%s is not in it): the sample is drawn anew", path, error)
+        _require_sizes(split, sample, sizes)
+    except (KeyError, ValueError) as error:
+        said = error if isinstance(error, ValueError) else f"{error} is not in it"
+        logger.warning("%s does not fit the split (%s): the sample is drawn anew", path, said)
         return None
     logger.info("few-shot sample of %s", path)
     return sample

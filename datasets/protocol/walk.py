@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,6 +25,7 @@ PARTS = {
 """What folders and lists call the three lists of a split, in lower case."""
 
 NO_CLASSES = ("__MACOSX", "split_fewshot")  # left by archives of macOS, and by few-shot sampling
+RUN_FILES = {"log.txt", "result.json", "config.yaml", "command.txt", "resume.pt", ".claim"}
 
 
 class Found(NamedTuple):
@@ -50,6 +52,16 @@ def images_below(folder: Path) -> list[str]:
         CasPLError: a folder cannot be listed, or a name is no Unicode.
     """
     return sorted(_below(folder, ()))
+
+
+def is_output(folder: Path) -> bool:
+    """Whether a folder holds what runs leave, and no image: an output folder among the class folders is no class."""
+    left = False
+    for _, _, names in os.walk(folder):
+        if any(name.lower().endswith(IMAGE_SUFFIXES) for name in names):
+            return False
+        left = left or any(name in RUN_FILES or name.endswith(".safetensors") for name in names)
+    return left
 
 
 def _below(folder: Path, above: tuple[Path, ...]) -> list[str]:
@@ -91,12 +103,14 @@ def class_images(root: Path, names: Sequence[str], below: str = "", part: str = 
     folder = root / below
     if not names:
         raise CasPLError(f"{folder} has no class folders: move each image into a folder named as its class")
-    loose = image_files(folder)
+    loose = image_files(folder) if below else []  # what lies in the root is said by who looks at all of it
     if loose:
         logger.warning("%s has images beside the class folders (%d), which are not used", folder, len(loose))
     found = []
     for name in names:
         paths = images_below(folder / name)
+        if not paths and is_output(folder / name):
+            continue
         if not paths:
             known = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
             raise CasPLError(f"the class folder {folder / name} holds no image ({known}): fill or delete it")

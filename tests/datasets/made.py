@@ -31,8 +31,8 @@ def positions(sample: Iterable[Entry]) -> list[int]:
 
 
 def draw(items: list[Entry], shots: int) -> list[Entry]:
-    """What the engine's sampler does, for classes that are large enough."""
+    """What the engine's sampler does, but that it takes small classes as they are."""
     groups: dict[int, list[Entry]] = defaultdict(list)
     for item in items:
         groups[item.label].append(item)
-    return [item for group in groups.values() for item in random.sample(group, shots)]
+    return [item for group in groups.values() for item in random.sample(group, min(shots, len(group)))]

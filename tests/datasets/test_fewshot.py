@@ -126,6 +126,41 @@ def test_damaged_sample_is_drawn_anew(content: str, tmp_path: Path, log: pytest.
     assert json.loads(path.read_text())["split"] == made_split().digest()
 
 
+@pytest.mark.parametrize("fault", ["twice", "one less", "a class less", "another class"])
+@pytest.mark.parametrize("kind", ["json", "pkl"])
+def test_a_kept_sample_that_is_none_is_drawn_anew(
+    fault: str, kind: str, tmp_path: Path, log: pytest.LogCaptureFixture
+) -> None:
+    """Of this very split, but not four images of each class."""
+    split = made_split()
+    train = sampled(split, tmp_path / "right").train
+    for place, entry in enumerate(list(train)):
+        if fault == "one less" and place == 0:
+            train.remove(entry)
+        elif fault == "twice" and place == 1:
+            train[0] = entry
+        elif fault == "a class less" and entry.label == 2:
+            train.remove(entry)
+    if fault == "another class":
+        train[0] = next(entry for entry in split.train if entry.label != train[0].label and entry not in train)
+    sample = replace(split, train=train, val=sampled(split, tmp_path / "right").val)
+    path = tmp_path / f"shot_4-seed_1.{kind}"
+    if kind == "json":
+        paths = {name: [entry.path for entry in getattr(sample, name)] for name in ("train", "val")}
+        path.write_text(json.dumps({"split": split.digest(), **paths}))
+    else:
+        write_pickle(path, sample, "/data/")
+    assert positions(sampled(split, tmp_path).train) == TRAIN_SEED_1
+    assert "drawn anew" in log.text
+
+
+def test_more_shots_than_there_are(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
+    split = sampled(made_split(), tmp_path, shots=10**6)
+    assert len(split.train) == 30
+    said = "3 of 3 classes have fewer than 1000000 training images and give all they have: ant 10, bee 10, cow 10"
+    assert said in log.messages
+
+
 def test_a_folder_that_cannot_be_written_costs_only_the_cache(tmp_path: Path, log: pytest.LogCaptureFixture) -> None:
     blocked = tmp_path / "split_fewshot"
     blocked.write_text("a file where the folder should be")
@@ -139,15 +174,19 @@ def old_item(path: str, label: int) -> Datum:
     return item
 
 
+def write_pickle(path: Path, sample: Split, prefix: str) -> None:
+    pickled = {
+        name: [old_item(f"{prefix}{entry.path}", entry.label) for entry in items]
+        for name, items in (("train", sample.train), ("val", sample.val))
+    }
+    path.write_bytes(pickle.dumps(pickled, protocol=pickle.HIGHEST_PROTOCOL))
+
+
 def old_sample(folder: Path, root: str, extra: str = "") -> Split:
     """Leave the pickle of a CoOp-style repository, of other images than seed 1 gives; returns what it holds."""
     split = made_split()
     kept = replace(split, train=split.train[:12], val=split.val[3:15])
-    pickled = {
-        name: [old_item(f"{root}/{extra}{entry.path}", entry.label) for entry in items]
-        for name, items in (("train", kept.train), ("val", kept.val))
-    }
-    (folder / "shot_4-seed_1.pkl").write_bytes(pickle.dumps(pickled, protocol=pickle.HIGHEST_PROTOCOL))
+    write_pickle(folder / "shot_4-seed_1.pkl", kept, f"{root}/{extra}")
     return kept
 
 

@@ -149,9 +149,10 @@ def test_shots_and_subsets(form: str, tmp_path: Path, caplog: pytest.LogCaptureF
 def test_the_first_form_counts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     for write in (class_folders, table):
         write(tmp_path)
-    assert "all my images" in folder(tmp_path).classnames
+    assert "can be read in two ways" in refused(tmp_path)
+    assert "all my images" in folder(tmp_path, LIST="folders").classnames
     part_folders(tmp_path)
-    assert sizes(folder(tmp_path)) == (20, 8, 12)
+    assert sizes(folder(tmp_path, LIST="folders")) == (20, 8, 12)
     assert folder(tmp_path, LIST="labels.csv").train_x[0].impath.endswith("all my images/image_0001.jpg")
     split_file(tmp_path)
     assert paths(folder(tmp_path).train_x, tmp_path)[0] == "Zebra/image_0001.jpg"
@@ -176,7 +177,8 @@ def test_what_is_no_image_or_no_class_is_passed_over(tmp_path: Path, caplog: pyt
     assert dataset.classnames == ["cat", "dog"]
     found = paths([*dataset.train_x, *dataset.val, *dataset.test], tmp_path)
     assert sorted(found) == sorted([*numbered("cat", "dog", count=4), "cat/deep/er/image.PNG"])
-    assert f"{tmp_path} has images beside the class folders (1), which are not used" in caplog.messages
+    unused = ", ".join(sorted(["README.md", *(path.name for path in tmp_path.glob("*.jpg"))]))
+    assert f"{tmp_path} holds what is not used: {unused}" in caplog.messages
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_a_folder_beside_train_and_test_is_named(tmp_path: Path, caplog: pytest.
     part_folders(tmp_path)
     images(tmp_path, ["more/a.jpg", "holdout/Zebra/a.jpg"])
     assert sizes(folder(tmp_path, UNLABELLED="more")) == (20, 8, 12)
-    assert f"{tmp_path} has folders beside test, train, valid, which are not used: holdout" in [
+    assert f"{tmp_path} holds what is not used: holdout" in [
         record.getMessage() for record in caplog.records if record.levelno == logging.WARNING
     ]
 
@@ -605,7 +607,7 @@ FAULTS: dict[str, tuple[Callable[[Path], None], dict[str, Any], str]] = {
     ),
     "no utf-8": (with_file("labels.csv", b"path,class\n\xff,\xe9\n", of("images")), {}, "not encoded in UTF-8"),
     "no json": (with_file("list.json", b"{"), {"LIST": "list.json"}, "list.json is no JSON"),
-    "split without lists": (with_file("split.json", b"{}"), {}, "must be a JSON object with the lists train, val"),
+    "split without lists": (with_file("split.json", b"{}"), {}, "must be a JSON object with the lists train, test"),
     "names of others": (
         with_file("names.txt", b"lion Loewe\n"),
         {"CLASSNAMES": "names.txt"},

@@ -39,7 +39,7 @@ ITEM = ["ant/1.jpg", 0, "ant"]
     ("content", "complaint"),
     [
         ([], "must be a JSON object"),
-        ({"train": [ITEM], "test": [ITEM]}, "lists train, val and test"),
+        ({"train": [ITEM], "val": []}, "lists train, test and perhaps val"),
         ({"train": [ITEM], "val": [], "test": []}, "test holds no image"),
         ({"train": [], "val": [], "test": [ITEM]}, "train holds no image"),
         ({"train": [[*ITEM, 1]], "val": [], "test": [ITEM]}, r'\["ant/1.jpg", 0, "ant", 1\] is no \[path'),
