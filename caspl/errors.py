@@ -6,6 +6,7 @@ without a traceback and exit with code 2; every other exception is a defect of o
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -15,7 +16,12 @@ class CasPLError(Exception):
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an exception's text, for use in a sentence; its type's name where it has no text."""
+    """The first line of an exception's text, for use in a sentence; its type's name where it has no text.
+
+    Of what torch or pickle say of a file that holds objects, which would only advise to run it, ours is given instead.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        return "it is damaged, or holds more than tensors and plain values, which is not run"
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 

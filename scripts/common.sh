@@ -56,7 +56,7 @@ default_cfg() {
     MaPLe/*) echo vit_b16_c2_ep5_batch4_2ctx ;;
     CasPL_MaPLe/*) echo vit_b16_c8_ep5_batch4_8ctx_l12 ;;
     MPL/* | CasPL_MPL/*) echo vit_b4_c1_add2_rm1 ;;
-    *) fail "no default config for $1: set CFG to a file name in configs/trainers/${1#CasPL_}, without .yaml" ;;
+    *) fail "no default config for $1: set CFG to a file name in configs/trainers/${1#CasPL_}, without .yaml, or to the path of one" ;;
     esac
 }
 
@@ -77,6 +77,8 @@ cfg_file() {
             return
         fi
     done
+    [ -d "$REPO/configs/trainers/${1#CasPL_}" ] ||
+        fail "there is no folder configs/trainers/${1#CasPL_}: let CFG be the path of a .yaml for a method of your own"
     fail "no config $2.yaml in configs/trainers/${1#CasPL_}; there are:" \
         "$(ls "$REPO/configs/trainers/${1#CasPL_}" 2>/dev/null | tr '\n' ' ')"
 }

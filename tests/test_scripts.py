@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from safetensors.torch import save_file
 
 from caspl.files import Claim
 from caspl.towers import Sizes, random_state_dict
+from caspl.towers.weights import write_clip
 from tests.datasets.digits import write_eurosat_digits
 
 REPO = Path(__file__).parents[1]
@@ -38,8 +38,8 @@ def run(arguments: list[str], environment: dict[str, str]) -> subprocess.Complet
 def environment(tmp_path: Path) -> dict[str, str]:
     weights = tmp_path / "weights"
     weights.mkdir()
-    save_file(random_state_dict(VIT_B16, 0), weights / "ViT-B-16.safetensors")
-    save_file(random_state_dict(VIT_L14, 1), weights / "ViT-L-14.safetensors")
+    for seed, (name, sizes) in enumerate((("ViT-B-16", VIT_B16), ("ViT-L-14", VIT_L14))):
+        write_clip(weights / f"{name}.safetensors", random_state_dict(sizes, seed), "quick_gelu", sizes.heads)
     write_eurosat_digits(tmp_path / "data", 4)
     return {
         "DATA": str(tmp_path / "data"),

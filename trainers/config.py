@@ -90,6 +90,8 @@ def _merge_file(cfg: CfgNode, path: Path) -> set[str]:
     if not path.is_file():
         near = difflib.get_close_matches(path.name, [p.name for p in path.parent.glob("*.yaml")], n=3, cutoff=0.3)
         hint = f"; in that folder there are {', '.join(near)}" if near else ""
+        if not path.parent.is_dir():
+            hint = f"; there is no folder {path.parent}: a method of your own takes any file (CFG for the drivers)"
         raise CasPLError(f"no config file at {path}{hint}")
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}

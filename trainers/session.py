@@ -16,7 +16,7 @@ from caspl.dassl.blame import refused
 from caspl.dassl.choices import check_choices
 from caspl.dassl.ranges import check_ranges
 from caspl.dassl.section import require_validation
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, advising
 from caspl.files import Claim
 from caspl.results.record import FILE_NAME, read_record
 from caspl.runtime import Runtime
@@ -59,7 +59,8 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
         CasPLError: for an unknown trainer or data set, or a missing setting.
     """
     _known("trainer", cfg.TRAINER.NAME, TRAINER_REGISTRY.registered_names(), "--trainer")
-    _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
+    with advising("for your own pictures it is Folder (docs/your-data.md)"):
+        _known("data set", cfg.DATASET.NAME, DATASET_REGISTRY.registered_names(), "--dataset-config-file")
     check_ranges(cfg, OURS)
     check_choices(cfg, OURS)
     if args.model_dir and not args.eval_only:

@@ -42,15 +42,14 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     try:
         state = _read(path)
     except Exception as error:  # every reader has its own exceptions for a broken file
-        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):  # torch's words are of no use here
+        if isinstance(error, pickle.UnpicklingError) and zipfile.is_zipfile(path):
             raise CasPLError(
                 f"{path} holds more than tensors and plain values, as a whole pickled model does: load it where you "
                 "trust it, and save its state_dict()"
             ) from error
-        reason = "torch cannot read it" if isinstance(error, pickle.UnpicklingError) else first_line(error)
         raise CasPLError(
             f"{path} is not a CLIP weights file that can be read safely "
-            f"(TorchScript archive, state dict or .safetensors): {reason}"
+            f"(TorchScript archive, state dict or .safetensors): {first_line(error)}"
         ) from error
     return {key.removeprefix("module."): value for key, value in state.items() if key not in NO_WEIGHTS}
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,8 @@ from torch import Tensor
 
 from caspl.errors import CasPLError
 from caspl.tiny import load_state_dict
-from caspl.towers import CLIP, read_state_dict
-from caspl.towers.weights import read_header
+from caspl.towers import CLIP
+from caspl.zoo.openai import OPENAI, from_folder
 from caspl.zoo.published import by_architecture, from_open_clip
 from caspl.zoo.weights import SUFFIXES, Weights, from_file
 
@@ -23,13 +22,6 @@ SHIPPED: dict[str, Callable[[], dict[str, Tensor]]] = {
     f"tiny-{model}": partial(load_state_dict, model) for model in ("student", "teacher")
 }
 """Names of weights that come with the library -> their reader."""
-
-OPENAI_NAMES = {
-    "ViT-B/32": "ViT-B-32",
-    "ViT-B/16": "ViT-B-16",
-    "ViT-L/14": "ViT-L-14",
-    "ViT-L/14@336px": "ViT-L-14-336",
-}
 
 
 def load_clip(name: str, weights_dir: str | Path | None = None) -> CLIP:
@@ -67,28 +59,13 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Weights:
         return by_architecture(architecture, rest)
     if Path(name).suffix in SUFFIXES:
         return from_file(Path(name))
-    if name in OPENAI_NAMES:
-        local = _local_file(OPENAI_NAMES[name], weights_dir)
-        if local is not None:
-            said = read_header(local)
-            if said is not None and said["activation"] != "quick_gelu":
-                raise CasPLError(f"{local} says {said['activation']}, which {name} is not: give another file")
-            return Weights(read_state_dict(local))
-        return from_open_clip(OPENAI_NAMES[name] + "-quickgelu", "openai", name)
+    if name in OPENAI:
+        local = from_folder(name, weights_dir)
+        return local or from_open_clip(OPENAI[name][0] + "-quickgelu", "openai", name)
     if name.startswith("RN"):
         raise CasPLError(f"{name} has a ResNet image tower, which has no tokens to prompt: use a ViT, e.g. ViT-B/16")
-    known = ", ".join([*SHIPPED, *OPENAI_NAMES])
+    known = ", ".join([*SHIPPED, *OPENAI])
     raise CasPLError(
         f"unknown CLIP {name!r}: give a weights file (.pt, .safetensors), an open_clip pair ARCHITECTURE:TAG or "
         f"ARCHITECTURE:FILE, or one of {known}"
     )
-
-
-def _local_file(stem: str, weights_dir: str | Path | None) -> Path | None:
-    given = weights_dir or os.environ.get("CASPL_WEIGHTS")
-    folder = Path(given or Path.home() / ".cache" / "clip")
-    if given and not folder.is_dir():
-        raise CasPLError(f"there is no folder {folder} ($CASPL_WEIGHTS): let it name the folder of your weights files")
-    stems = (stem, stem + "px") if stem.endswith("336") else (stem,)  # OpenAI's package writes the unit
-    found = (folder / (one + suffix) for one in stems for suffix in (".pt", ".safetensors", ".pth"))
-    return next((path for path in found if path.is_file()), None)

@@ -6,7 +6,7 @@ import pickle
 from pathlib import Path
 from typing import Any
 
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, first_line
 
 ITEM_CLASS = ("dassl.data.datasets.base_dataset", "Datum")
 
@@ -15,12 +15,16 @@ class PickledItem:
     """Takes the place of the item class: it holds the pickled attributes, and nothing can be done through it."""
 
 
+class _Refused(Exception):
+    """It asks for what is not known here."""
+
+
 class _Unpickler(pickle.Unpickler):
     """Knows one class. Lists, dictionaries, strings and numbers need none."""
 
     def find_class(self, module_name: str, global_name: str) -> Any:
         if (module_name, global_name) != ITEM_CLASS:
-            raise pickle.UnpicklingError(f"it asks for {module_name}.{global_name}")
+            raise _Refused(f"it asks for {module_name}.{global_name}")
         return PickledItem
 
 
@@ -39,4 +43,5 @@ def read_pickled_sample(path: Path) -> dict[str, list[tuple[str, int]]]:
         }
     # A damaged pickle can fail in any way: opcodes are executed on whatever is on its stack.
     except Exception as error:
-        raise CasPLError(f"the few-shot sample {path} is refused ({error}): delete it, a new one is drawn") from error
+        fault = str(error) if isinstance(error, _Refused) else first_line(error)
+        raise CasPLError(f"the few-shot sample {path} is refused ({fault}): delete it, a new one is drawn") from error

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 from input_photos import photo
-from PIL import Image
+from PIL import Image, ImageCms
 
 from dassl.data import decode
 from dassl.data.decode import pixels_of, read_tensor
@@ -18,6 +18,7 @@ from dassl.utils.tools import ImageError, read_image
 
 TURNED = Image.Exif()
 TURNED[0x112] = 6
+PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")).tobytes()  # anything but what the pixels are
 
 
 def see_through() -> Image.Image:
@@ -34,6 +35,9 @@ SAVE: dict[str, Callable[[Path], Any]] = {
     "turned": lambda path: photo(61, 47).save(path, "JPEG", exif=TURNED),
     "grey": lambda path: photo(61, 47).convert("L").save(path, "JPEG"),
     "cmyk": lambda path: photo(61, 47).convert("CMYK").save(path, "JPEG"),
+    "cmyk with a profile": lambda path: photo(61, 47).convert("CMYK").save(path, "JPEG", icc_profile=PROFILE),
+    "rgb with a profile": lambda path: photo(61, 47).save(path, "JPEG", icc_profile=PROFILE),
+    "see-through palette": lambda path: photo(61, 47).convert("P").save(path, "PNG", transparency=bytes([0, 99])),
     "palette": lambda path: photo(61, 47).convert("P").save(path, "PNG"),
     "alpha": lambda path: see_through().save(path, "PNG"),
     "grey and alpha": lambda path: see_through().convert("LA").save(path, "PNG"),
@@ -42,7 +46,7 @@ SAVE: dict[str, Callable[[Path], Any]] = {
     "bmp": lambda path: photo(61, 47).save(path, "BMP"),
     "tiff": lambda path: photo(61, 47).save(path, "TIFF"),
 }
-JPEGS = ("rgb", "444", "422", "progressive", "turned", "grey", "cmyk")
+JPEGS = ("rgb", "444", "422", "progressive", "turned", "grey", "cmyk", "cmyk with a profile", "rgb with a profile")
 
 
 @pytest.mark.parametrize("kind", SAVE)
@@ -61,6 +65,18 @@ def test_same_pixels_as_pil(kind: str, tmp_path: Path, monkeypatch: pytest.Monke
     assert (pixels.shape, pixels.dtype) == ((3, 47, 61), torch.uint8)
     assert torch.equal(pixels, expected)
     assert by_pil == ([] if kind in JPEGS else [str(path)])
+
+
+@pytest.mark.parametrize("with_notes", ["turned", "cmyk with a profile", "rgb with a profile"])
+def test_notes_beside_the_pixels_change_none(with_notes: str, tmp_path: Path) -> None:
+    """Neither turns nor colour profiles are applied: CLIP's own training did not, nor do the published loaders."""
+    SAVE[with_notes](tmp_path / "noted.jpg")
+    with Image.open(tmp_path / "noted.jpg") as image:
+        assert image.info.get("exif") or image.info.get("icc_profile")
+        mode = image.mode
+    photo(61, 47).convert(mode).save(tmp_path / "plain.jpg")
+    noted, plain = (np.asarray(read_image(str(tmp_path / name))) for name in ("noted.jpg", "plain.jpg"))
+    assert np.array_equal(noted, plain)
 
 
 def test_pil_decodes_where_torchvision_does_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -75,7 +75,7 @@ class Setting:
         return self._call(command, self.work / "recipe", [*self.path, str(ROOT)])
 
     def _call(self, command: list[str], weights: Path, path: list[str]) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"CASPL_WEIGHTS": str(weights), "PYTHONPATH": os.pathsep.join(path)}
+        environment = os.environ | {"CASPL_WEIGHTS": str(weights / "cut"), "PYTHONPATH": os.pathsep.join(path)}
         if not path:
             environment.pop("PYTHONPATH")
         try:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 
 from caspl.towers import Sizes, random_state_dict
+from caspl.towers.weights import write_clip
 from tests.no_data import without_data
 from tests.parity.published import (
     CASES,
@@ -58,14 +59,22 @@ def make_weights(folder: Path) -> None:
         state = random_state_dict(sizes, seed)
         for key in ("positional_embedding", "token_embedding.weight"):
             state[key] = state[key] * 20  # so that class names and positions matter
-        torch.save({key: value.half().float() for key, value in state.items()}, folder / name)
+        _write(folder, name, {key: value.half().float() for key, value in state.items()})
+
+
+def _write(folder: Path, name: str, state: dict[str, Any]) -> None:
+    """For the code base as OpenAI's file, for the plug-in as one that says that it is cut down."""
+    torch.save(state, folder / name)
+    cut = folder / "cut" / Path(name).with_suffix(".safetensors")
+    cut.parent.mkdir(exist_ok=True)
+    write_clip(cut, state, "quick_gelu", Sizes.of(state).heads)
 
 
 def make_cases(folder: Path, weights: Path) -> list[str]:
     """The cases, each with its boosting file, and the CLIP that they are of."""
     folder.mkdir(parents=True)
     weights.mkdir(parents=True)
-    torch.save(clip_weights(0), weights / "ViT-B-16.pt")
+    _write(weights, "ViT-B-16.pt", clip_weights(0))
     with recipe_clips():
         for name in RELEASED:
             for suffix in (".json", ".npz"):

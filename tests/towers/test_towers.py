@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -148,9 +149,12 @@ def test_unknown_names_are_listed() -> None:
 
 
 def test_openai_name_is_found_locally(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    torch.save(tiny_state_dict(), tmp_path / "ViT-B-16.pt")
     monkeypatch.setenv("CASPL_WEIGHTS", str(tmp_path))
-    assert load_clip("ViT-B/16").sizes == SIZES
+    write_clip(tmp_path / "ViT-B-16.safetensors", tiny_state_dict(), "quick_gelu", SIZES.heads)
+    assert load_clip("ViT-B/16").sizes == replace(SIZES, vision_heads=SIZES.heads[0], text_heads=SIZES.heads[1])
+    torch.save(tiny_state_dict(), tmp_path / "ViT-B-16.pt")  # which does not say that it is cut down
+    with pytest.raises(CasPLError, match=rf"ViT-B-16.pt is no ViT-B/16: its embed_dim is {SIZES.embed_dim}, not 512"):
+        load_clip("ViT-B/16")
 
 
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.bfloat16, 0.03), (torch.float16, 0.004)])
