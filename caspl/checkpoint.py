@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from caspl.errors import CasPLError, first_line
 from caspl.model import PromptedCLIP
+from caspl.towers.weights import require_whole
 from caspl.zoo import require_student
 
 ABOUT = "_extra_state"  # torch's name for what a module saves beside its tensors
@@ -159,6 +160,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
     for name, value in tensors.items():
         if not isinstance(value, Tensor):
             raise CasPLError(f"{path} is a damaged checkpoint: {name} is no tensor")
+        require_whole(str(path), name, value)
         if not value.isfinite().all():
             raise CasPLError(f"{path} holds numbers in {name} that are not finite: that run has diverged")
     try:

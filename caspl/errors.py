@@ -10,9 +10,17 @@ import pickle
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+LONGEST = 4000
+"""Characters of a sentence."""
+
 
 class CasPLError(Exception):
     """Wrong input: a missing file, a foreign checkpoint, a student that does not fit, ..."""
+
+    def __str__(self) -> str:
+        text = super().__str__()
+        # Where a file is quoted, a line of it may have a million characters.
+        return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 
 def first_line(error: BaseException) -> str:

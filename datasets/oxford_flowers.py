@@ -1,8 +1,7 @@
 """Oxford Flowers: 102 classes."""
 
-import json
-
 from caspl.errors import CasPLError
+from caspl.files.parse import parse_json
 from dassl.data.datasets import DATASET_REGISTRY
 from datasets.protocol import CoOpDataset, Entry, Split, split_by_ratio
 from datasets.protocol.matlab import read_mat
@@ -18,7 +17,7 @@ class OxfordFlowers(CoOpDataset):
         labels = read_mat(folder / "imagelabels.mat", "labels")
         path = folder / "cat_to_name.json"
         try:
-            names = json.loads(path.read_text(encoding="utf-8"))
+            names = parse_json(path.read_text(encoding="utf-8"))
             # Labels and images count from 1.
             return split_by_ratio(
                 Entry(f"image_{image:05d}.jpg", int(label) - 1, names[str(label)])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
+import torch
 
 import train
 
@@ -38,6 +40,19 @@ class Runs:
         options = ["DATASET.NUM_SHOTS", "4", "DATASET.SUBSAMPLE_CLASSES", "base", "OPTIM.MAX_EPOCH", "3"]
         options += ["TRAINER.PROMPTSRC.PREC", "fp32", "TRAINER.PROMPTSRC.GPA_MEAN", "2"]
         return self.arguments("CasPL_PromptSRC", config, out, *options, *more)
+
+
+def learned(folder: Path) -> dict[str, str]:
+    """A digest of the tokens in each checkpoint and boosting file below a folder."""
+    found = {}
+    for path in sorted([*folder.rglob("model*.pth.tar*"), *folder.rglob("*.safetensors")]):
+        if path.suffix == ".safetensors":
+            content = path.read_bytes()
+        else:
+            state = torch.load(path, weights_only=True)["state_dict"]
+            content = b"".join(value.numpy().tobytes() for value in state.values() if isinstance(value, torch.Tensor))
+        found[path.relative_to(folder).as_posix()] = hashlib.sha256(content).hexdigest()
+    return found
 
 
 def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:

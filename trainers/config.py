@@ -11,11 +11,11 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode
 
 from caspl.dassl.outcome import leaves
 from caspl.errors import CasPLError
+from caspl.files.parse import parse_yaml
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
 from trainers.published_keys import KD, translate
@@ -94,9 +94,9 @@ def _merge_file(cfg: CfgNode, path: Path) -> set[str]:
             hint = f"; there is no folder {path.parent}: a method of your own takes any file (CFG for the drivers)"
         raise CasPLError(f"no config file at {path}{hint}")
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise CasPLError(f"{path} is no YAML file: {' '.join(str(error).split())}") from error
+        content = parse_yaml(path.read_text(encoding="utf-8")) or {}
+    except ValueError as error:
+        raise CasPLError(f"{path} is no YAML file: {error}") from error
     if not isinstance(content, dict):
         raise CasPLError(f"{path} is no config: it should hold KEY: value lines")
     given = dict(leaves(content))

@@ -19,6 +19,7 @@ from torch import Tensor
 from caspl import __version__
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
+from caspl.files.parse import parse_json
 from caspl.towers import CLIP
 from caspl.zoo import require_student
 
@@ -170,7 +171,7 @@ def read_boosting(path: str | Path) -> BoostingFile:
 
 def _parse_header(path: Path, text: str) -> Header:
     try:
-        content = json.loads(text)
+        content = parse_json(text)
         if content["format"] > FORMAT:
             raise CasPLError(f"{path} has format {content['format']}, this library reads up to {FORMAT}: upgrade caspl")
         values = {item.name: content[item.name] for item in fields(Header) if item.name in content}

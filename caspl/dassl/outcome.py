@@ -10,8 +10,9 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-import yaml
 from yacs.config import CfgNode
+
+from caspl.files.parse import parse_yaml
 
 COUNTED = {
     "": ("SEED",),
@@ -64,7 +65,7 @@ def settings(text: str, sections: Sections) -> dict[str, str]:
         text: the config as YAML.
         sections: what the trainer reads; other methods' settings do not matter.
     """
-    found = {key: json.dumps(value) for key, value in leaves(yaml.safe_load(text))}
+    found = {key: json.dumps(value) for key, value in leaves(parse_yaml(text))}
     return {key: value for key, value in found.items() if _counts(key, sections)}
 
 

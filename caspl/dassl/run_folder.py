@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import yaml
 from yacs.config import CfgNode
 
 from caspl.dassl.outcome import Sections, settings
@@ -75,7 +74,7 @@ def _kept(folder: Path, sections: Sections) -> dict[str, str]:
         return settings((folder / "config.yaml").read_text(encoding="utf-8"), sections)
     except (FileNotFoundError, NotADirectoryError):
         return {}
-    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+    except (ValueError, AttributeError) as error:
         raise CasPLError(f"{folder / 'config.yaml'} cannot be read; use another folder") from error
 
 

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
+from caspl.files.parse import parse_json
 
 LISTS = ("train", "val", "test")
 
@@ -53,7 +54,7 @@ def read_split(path: Path) -> Split:
         CasPLError: it is no JSON, has another form, or its labels and names contradict each other.
     """
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CasPLError(f"the split file {path} cannot be read ({error}): fetch it again") from error
     lists = {"val": [], **content} if isinstance(content, dict) else {}
@@ -119,7 +120,7 @@ def _entry(item: Any) -> Entry:
             pass
         case _:
             raise ValueError(f"{json.dumps(item)} is no [path, label, class name]")
-    if not path or PurePosixPath(path).is_absolute():
+    if not path or "\0" in path or PurePosixPath(path).is_absolute():
         raise ValueError(f"{path!r} is no path relative to the image folder")
     return Entry(path, label, classname)
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
+from caspl.files.parse import parse_json
+
 
 @dataclass(frozen=True)
 class Process:
@@ -77,7 +79,7 @@ class Holder:
         Raises:
             ValueError: it is something else, or not all of it.
         """
-        content = json.loads(text)
+        content = parse_json(text)
         try:
             listed = [content, *content["children"]]
             processes = tuple(Process(int(one["process"]), str(one["started"])) for one in listed)

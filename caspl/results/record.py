@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields
@@ -11,6 +10,7 @@ from typing import Any
 
 from caspl.errors import CasPLError
 from caspl.files import write_json
+from caspl.files.parse import parse_json
 from caspl.results.machine import environment
 
 __all__ = ["FILE_NAME", "RunRecord", "environment", "read_record", "write_record"]
@@ -84,7 +84,7 @@ def read_record(path: str | Path) -> RunRecord:
     """
     path = Path(path)
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise CasPLError(f"cannot read {path}: {error.strerror or error}.") from error
     except ValueError as error:  # neither JSON nor, before that, UTF-8

@@ -17,6 +17,7 @@ from PIL import Image
 
 from caspl.errors import CasPLError
 from caspl.files import Claim
+from caspl.files.parse import parse_json
 
 log = logging.getLogger(__name__)
 
@@ -105,8 +106,8 @@ def _check(folder: Path, version: int, seed: int) -> None:
     name = folder.name
     advice = f"remove {folder} and it will be drawn anew"
     try:
-        marker = json.loads(_marker_file(folder, name).read_text(encoding="utf-8"))
-        split = json.loads(_split_file(folder, name).read_text(encoding="utf-8"))
+        marker = parse_json(_marker_file(folder, name).read_text(encoding="utf-8"))
+        split = parse_json(_split_file(folder, name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CasPLError(f"{folder} is not a whole {name} ({error}); {advice}") from error
     if marker != _marker(split, version, seed):

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from caspl.errors import CasPLError, first_line
 from caspl.files import write_atomically
+from caspl.files.parse import parse_json
 from caspl.towers.block import ACTIVATIONS
 
 HALF = 2**-8  # relative distance of weights that were rounded to half precision, be it twice
@@ -51,7 +52,19 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
             f"{path} is not a CLIP weights file that can be read safely "
             f"(TorchScript archive, state dict or .safetensors): {first_line(error)}"
         ) from error
+    for key, value in state.items():
+        require_whole(str(path), key, value)
     return {key.removeprefix("module."): value for key, value in state.items() if key not in NO_WEIGHTS}
+
+
+def require_whole(file: str, name: str, value: Tensor) -> None:
+    """Refuse a tensor that stands for more numbers than its file holds: looking at it would take all memory.
+
+    Raises:
+        CasPLError: naming file and tensor.
+    """
+    if value.numel() * value.element_size() > value.untyped_storage().nbytes():
+        raise CasPLError(f"{name} in {file}, of shape {tuple(value.shape)}, is larger than its file: it is damaged")
 
 
 def read_header(path: str | Path) -> dict[str, Any] | None:
@@ -69,7 +82,7 @@ def read_header(path: str | Path) -> dict[str, Any] | None:
             text = (file.metadata() or {}).get(HEADER)
         if text is None:
             return None
-        said = json.loads(text)
+        said = parse_json(text)
         activation, heads = str(said["activation"]), tuple(int(count) for count in said["heads"])
     except (OSError, SafetensorError) as error:
         raise CasPLError(f"{path} cannot be read: {first_line(error)}") from error

@@ -6,7 +6,6 @@ val with at most four images a class. It is drawn from all classes, before base 
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 from collections import Counter
@@ -18,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from caspl.data import Entry, Split
 from caspl.errors import CasPLError
 from caspl.files import write_json
+from caspl.files.parse import parse_json
 from datasets.protocol.pickles import read_pickled_sample
 from datasets.protocol.subset import some
 
@@ -101,7 +101,7 @@ def _kept(path: Path, split: Split, sizes: dict[str, int]) -> Sample | None:
     if not path.exists():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = parse_json(path.read_text(encoding="utf-8"))
         if content["split"] != split.digest():
             logger.warning("%s belongs to another split: the sample is drawn anew", path)
             return None

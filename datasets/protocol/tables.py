@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 from pathlib import Path
 from typing import Any
 
 from caspl.errors import CasPLError
+from caspl.files.parse import parse_json
 from datasets.protocol.walk import PARTS, Found
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "image")
@@ -94,6 +94,8 @@ def inside(root: Path, path: str, where: str) -> str:
     Raises:
         CasPLError: it is empty or leads out of the root.
     """
+    if "\0" in path:
+        raise CasPLError(f"{where}: {path!r} is no file name")
     below = os.path.relpath(os.path.join(root, path.replace("\\", "/")), root)
     if not path or below == os.curdir or below.split(os.sep)[0] == os.pardir:
         raise CasPLError(
@@ -154,6 +156,6 @@ def _text(path: Path) -> str:
 
 def _json(path: Path, text: str) -> Any:
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError as error:
         raise CasPLError(f"{path} is no JSON ({error})") from error

@@ -131,8 +131,7 @@ def test_a_model_without_folder_starts_anew(make_trainer: Any, capsys: pytest.Ca
     assert capsys.readouterr().out.endswith("No checkpoint found, train from scratch\n")
     os.remove(learner(trainer) / "checkpoint")
     del trainer._models["second"]
-    with pytest.raises(FileNotFoundError):
-        trainer.resume_model_if_exist(trainer.output_dir)
+    assert trainer.resume_model_if_exist(trainer.output_dir) == 0  # killed before it had written the note
 
 
 def test_load_model(make_trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:

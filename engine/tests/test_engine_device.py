@@ -29,6 +29,8 @@ def idle_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     def start(*args: object, **kwargs: object) -> None:
         raise AssertionError("CUDA is started")
 
+    import torch._dynamo
+
     for name in STARTS:
         monkeypatch.setattr(torch.cuda, name, start)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)

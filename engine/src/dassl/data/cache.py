@@ -194,7 +194,7 @@ def _existing(sidecar: Path, about: About, budget: int) -> ImageCache | None:
             raise ValueError("there is room for more images now")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+    except (OSError, ValueError, KeyError, TypeError, IndexError, RecursionError) as error:
         logger.info("The image cache %s is made anew: %s", sidecar, error)
         return None
     logger.info("Found image cache %s (%d images)", sidecar, len(cache))

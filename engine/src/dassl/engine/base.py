@@ -90,13 +90,13 @@ class TrainerBase:
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
 
     def resume_model_if_exist(self, directory: str) -> int:
-        """Resume all models from ``directory`` if each has a folder there.
+        """Resume all models from ``directory`` if each has a checkpoint there.
 
         Returns:
             The index of the next epoch, 0 if there is nothing to resume.
         """
         folders = {name: os.path.join(directory, name) for name in self.get_model_names()}
-        if not folders or not all(os.path.exists(folder) for folder in folders.values()):
+        if not folders or not all(os.path.exists(os.path.join(folder, "checkpoint")) for folder in folders.values()):
             logger.info("No checkpoint found, train from scratch")
             return 0
         logger.info("Found checkpoint at %s (will resume training)", directory)

@@ -15,7 +15,7 @@ from yacs.config import CfgNode
 from ..data.data_manager import DataManager
 from ..data.transforms.kit import on_tensors
 from ..evaluation.build import build_evaluator
-from ..utils.checkpoint import BEST_NAME
+from ..utils.checkpoint import BEST_NAME, read_noted_epoch
 from ..utils.device import configured_device
 from ..utils.logger import logger
 from .base import Names, TrainerBase
@@ -150,7 +150,10 @@ class SimpleTrainer(TrainerBase):
             logger.info("Found snapshot in %s (will resume at epoch %d)", folder, self.start_epoch + 1)
         else:
             folder = self.cfg.RESUME or self.output_dir
-            self.start_epoch = self.resume_model_if_exist(folder)
+            if self.rolling_resume and not self.cfg.RESUME and self._was_in_its_first_epoch():
+                logger.info("The run in %s was ended within its first epoch: it begins anew", folder)
+            else:
+                self.start_epoch = self.resume_model_if_exist(folder)
         if self.start_epoch == 0 or not self._keeps_best():
             return
         names = self.get_model_names()
@@ -158,6 +161,18 @@ class SimpleTrainer(TrainerBase):
             best_result = read_best_result(folder, names)
             self.best_result = self.best_result if best_result is None else best_result
         bring_best(folder, self.output_dir, names)
+
+    def _was_in_its_first_epoch(self) -> bool:
+        """Whether a run that writes snapshots was ended between its first checkpoint and its first snapshot.
+
+        Its checkpoint alone would go on with other random numbers.
+        """
+        folders = [os.path.join(self.output_dir, name) for name in self.get_model_names()]
+        last = [os.path.join(folder, f"model.pth.tar-{self.max_epoch}") for folder in folders]
+        if all(os.path.exists(path) for path in last):
+            return False
+        seen = [read_noted_epoch(folder) for folder in folders]
+        return 1 in seen and all(epoch in (None, 1) for epoch in seen)
 
     def numbers_arrived(self, numbers: list[tuple[int, dict[str, float]]]) -> None:
         """Hook: look at what ``forward_backward`` returned for the batches since the last call, before it is reported.

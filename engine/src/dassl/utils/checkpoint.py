@@ -24,6 +24,7 @@ __all__ = [
     "load_checkpoint",
     "load_plain",
     "load_to_cpu",
+    "read_noted_epoch",
     "resume_from_checkpoint",
     "save_checkpoint",
     "strip_module_prefix",
@@ -130,6 +131,18 @@ def load_plain(fpath: str, map_location: str | None) -> dict[str, Any]:
         return load_legacy(fpath, map_location)
 
 
+def _noted(fdir: str) -> str:
+    with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
+        return os.path.join(fdir, file.readline().strip())
+
+
+def read_noted_epoch(fdir: str) -> int | None:
+    """Return how many epochs the checkpoint that ``fdir/checkpoint`` names has seen; None without such a note."""
+    if not os.path.exists(os.path.join(fdir, "checkpoint")):
+        return None
+    return load_to_cpu(_noted(fdir))["epoch"]
+
+
 def resume_from_checkpoint(
     fdir: str, model: nn.Module, optimizer: Stateful | None = None, scheduler: Stateful | None = None
 ) -> int:
@@ -144,8 +157,7 @@ def resume_from_checkpoint(
     Returns:
         How many epochs the checkpoint has seen, which is the index of the next one.
     """
-    with open(os.path.join(fdir, "checkpoint"), encoding="utf-8") as file:
-        fpath = os.path.join(fdir, file.readline().strip())
+    fpath = _noted(fdir)
     logger.info('Loading checkpoint from "%s"', fpath)
     checkpoint = load_to_cpu(fpath)
     model.load_state_dict(checkpoint["state_dict"])

@@ -51,11 +51,15 @@ class Logger:
         return len(msg)
 
     def write_file(self, msg: str) -> None:
-        """Write to the file alone."""
-        if self.file is not None:
+        """Write to the file alone. Where the disk takes no more the console says so, once, and goes on by itself."""
+        if self.file is None:
+            return
+        try:
             self.file.write(msg)
             # At once: a killed run keeps its log, and a forked worker inherits no unwritten text.
             self.file.flush()
+        except OSError as error:
+            self._give_up(error)
 
     def writelines(self, lines: Sequence[str]) -> None:
         """Write several strings to both."""
@@ -66,15 +70,26 @@ class Logger:
         """Flush both, the file down to the disk."""
         with suppress(ValueError):
             self.console.flush()
-        if self.file is not None:
+        if self.file is None:
+            return
+        try:
             self.file.flush()
             os.fsync(self.file.fileno())
+        except OSError as error:
+            self._give_up(error)
 
     def close(self) -> None:
         """Close the file. The console is not ours to close."""
-        if self.file is not None:
-            self.file.close()
-            self.file = None
+        file, self.file = self.file, None
+        if file is not None:
+            file.close()
+
+    def _give_up(self, error: OSError) -> None:
+        file, self.file = self.file, None
+        with suppress(OSError):  # it tries once more to write what is left
+            file.close()  # type: ignore[union-attr]
+        with suppress(ValueError):
+            self.console.write(f"{self.path} takes no more lines: {error.strerror or error}\n")
 
     def __enter__(self) -> Logger:
         return self
