@@ -19,7 +19,8 @@ class CasPLError(Exception):
 
     def __str__(self) -> str:
         text = super().__str__()
-        # Where a file is quoted, a line of it may have a million characters.
+        # Where a file is quoted, it may have lines, and of a million characters.
+        text = " ".join(text.split()) if "\n" in text else text
         return text if len(text) <= LONGEST else f"{text[: LONGEST // 2]} ... {text[-LONGEST // 2 :]}"
 
 

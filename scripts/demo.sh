@@ -24,6 +24,7 @@ base2new() {
 }
 
 mkdir -p "$OUTPUT/logs"
+(source scripts/common.sh && "$PYTHON" -m caspl.cores) # runs say it in their logs, which nobody sees
 first=${SEEDS%% *}
 base2new ZeroshotCLIP "$first" # nothing is drawn in a zero-shot run
 CFG=tiny_teacher base2new ZeroshotCLIP "$first"

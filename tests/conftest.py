@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 
 from caspl.boosting import Header, write_boosting
+from caspl.cores import free_cores
 from caspl.prompts import Segment, normal_tokens
 from caspl.towers import CLIP, Sizes
 from caspl.towers.weights import write_clip
@@ -27,6 +28,12 @@ if DEVICE.type == "cpu":
 
 TEACHER_SIZES = Sizes(48, 32, 8, vision_width=128, vision_layers=4, text_width=64, text_layers=3)
 CLASSES = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "River", "SeaLake")
+
+
+@pytest.hookimpl(optionalhook=True)  # where xdist is not used there is none
+def pytest_xdist_auto_num_workers() -> int:
+    """As many as there are cores that nobody else uses."""
+    return free_cores()
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -53,6 +53,7 @@ def refused_or_read(read: Read, path: Path) -> None:
     """Only a sentence may come of it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.filterwarnings("ignore", module="PIL")  # it warns of a damaged tag, and reads on
         said = "it is read"
         try:
             read(path)
@@ -151,6 +152,7 @@ TEXTS: dict[str, Read] = {
 @example(content=b'["\\ud800"]')
 @example(content=b'{"train": [["\\ud800", 0, "\\udfff"]], "val": [], "test": []}')
 @example(content=b'{"train": 1e999}')
+@example(content=b'[{"!\\n!":null}]')
 @example(content=b"\xff\xfe\x00")
 @example(content=b"path,class\n" + b"x" * 200_000 + b",a")
 @example(content=BOMB.encode())

@@ -12,6 +12,7 @@ import torch
 from yacs.config import CfgNode
 
 from caspl.checkpoint import read_checkpoint
+from caspl.cores import settle_threads
 from caspl.dassl.blame import refused
 from caspl.dassl.choices import check_choices
 from caspl.dassl.ranges import check_ranges
@@ -82,7 +83,10 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
         set_random_seed(cfg.SEED)
     setup_logger(cfg.OUTPUT_DIR, names=("caspl", "trainers", "datasets"))
     logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
-    torch.backends.cudnn.benchmark = Runtime.choose(cfg.USE_CUDA).device.type == "cuda"
+    device = Runtime.choose(cfg.USE_CUDA).device.type
+    torch.backends.cudnn.benchmark = device == "cuda"
+    if device == "cpu":
+        settle_threads()
     if args.eval_only:
         if not args.model_dir or Path(args.model_dir).resolve() != Path(cfg.OUTPUT_DIR).resolve():
             _keep_other_record(cfg)

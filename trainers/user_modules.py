@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -58,8 +59,12 @@ def _load(name: str) -> ModuleType:
 
 
 def _run_file(path: Path) -> ModuleType:
-    """A file as a module, once; what lies beside it can be imported."""
-    name = path.stem
+    """A file as a module, once; what lies beside it can be imported.
+
+    One that says ``from .oxford_pets import OxfordPets``, as the data-set files of the field do, means those here.
+    """
+    relative = re.search(r"^from \.\w", path.read_text(encoding="utf-8"), re.M)
+    name = f"datasets.{path.stem}" if relative else path.stem
     loaded = sys.modules.get(name)
     if loaded is not None:
         if Path(loaded.__file__ or "").resolve() == path.resolve():

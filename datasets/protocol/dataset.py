@@ -16,12 +16,13 @@ from caspl.errors import CasPLError
 from dassl.data.datasets import DatasetBase, Datum
 from datasets.protocol.fewshot import few_shots
 from datasets.protocol.items import make_items
+from datasets.protocol.pattern import ByPattern
 from datasets.protocol.subset import select_classes
 
 logger = logging.getLogger(__name__)
 
 
-class CoOpDataset(DatasetBase):
+class CoOpDataset(ByPattern, DatasetBase):
     """A data set of the CoOp protocol. A subclass says where its files lie and how a missing split is made.
 
     Where the files of a published one lie is known by the name of its class, from ``caspl.data.PUBLISHED``.

@@ -21,7 +21,7 @@ VAL_RATIO = 0.2
 ORIGIN = "made by CasPL's own shuffle; this is not the published split"
 
 
-def split_by_ratio(entries: Iterable[Entry]) -> Split:
+def split_by_ratio(entries: Iterable[Entry], train_ratio: float = TRAIN_RATIO, val_ratio: float = VAL_RATIO) -> Split:
     """Rule A: of each class half for training, a fifth for validation, the rest for the test.
 
     Raises:
@@ -30,8 +30,8 @@ def split_by_ratio(entries: Iterable[Entry]) -> Split:
     split = Split([], [], [], ORIGIN)
     for group in _shuffled_classes(entries):
         # Python rounds halves to even; the published counts show the same rule.
-        train = round(TRAIN_RATIO * len(group))
-        val = train + round(VAL_RATIO * len(group))
+        train = round(train_ratio * len(group))
+        val = train + round(val_ratio * len(group))
         if not 0 < train < val < len(group):
             raise CasPLError(
                 f"the class {group[0].classname!r} has {len(group)} images, too few for training, validation and test"
@@ -42,11 +42,11 @@ def split_by_ratio(entries: Iterable[Entry]) -> Split:
     return split
 
 
-def hold_out_val(trainval: Iterable[Entry], test: list[Entry]) -> Split:
+def hold_out_val(trainval: Iterable[Entry], test: list[Entry], val_ratio: float = VAL_RATIO) -> Split:
     """Rule B: the official test list, and a fifth of each class of the rest for validation."""
     split = Split([], [], test, ORIGIN)
     for group in _shuffled_classes(trainval):
-        val = round(VAL_RATIO * len(group))
+        val = round(val_ratio * len(group))
         split.val.extend(group[:val])
         split.train.extend(group[val:])
     return split

@@ -1,0 +1,185 @@
+"""The documents' commands and code blocks do what they say: each is run, as far as a test can go."""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import re
+import runpy
+import shlex
+import shutil
+import subprocess
+import sys
+import textwrap
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import train
+from caspl.results import read_record
+from caspl.towers import random_state_dict
+from caspl.towers.weights import write_clip
+from dassl.utils.logger import close_logger
+from tests.runs import REPO
+from tests.test_scripts import VIT_B16, VIT_L14
+from trainers import session
+from trainers.config import build_cfg
+from trainers.user_modules import load_plugins
+
+PAGES = sorted(f"docs/{path.name}" for path in (REPO / "docs").glob("*.md"))
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "engine/README.md", *PAGES]
+PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:python|bash|make|for|export)\b"
+# What is somebody else's, in another place, or asks for a download.
+ELSEWHERE = ("MyMethod", "PATH/TO", "/path/to", "pip install", "git ", "cd ")
+
+
+def fenced(document: str, language: str) -> list[str]:
+    """Blocks of a language."""
+    text = (REPO / document).read_text(encoding="utf-8")
+    return [textwrap.dedent(block) for block in re.findall(rf"^ *```{language}\n(.*?)^ *```$", text, re.M | re.S)]
+
+
+def commands(document: str) -> list[str]:
+    """Blocks of commands, fenced or indented."""
+    whole = (REPO / document).read_text(encoding="utf-8")
+    text = re.sub(r"^ *```.*?^ *```$", "", whole, flags=re.M | re.S)
+    indented = re.findall(r"(?:^ {4,}\S.*\n)+", text, re.M)
+    return fenced(document, "bash") + [
+        textwrap.dedent(block) for block in indented if re.match(rf" +{PROGRAMS}", block)
+    ]
+
+
+BLOCKS = [
+    pytest.param(block, id=f"{document}-{number}")
+    for document in DOCUMENTS
+    for number, block in enumerate(commands(document))
+    if not any(word in block for word in ELSEWHERE)
+]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that looks like the checkout, with programs that only note what they are given."""
+    folder = tmp_path_factory.mktemp("checkout")
+    for name in ("caspl", "trainers", "datasets", "configs", "scripts", "docs", "tests", "benchmarks", "engine"):
+        (folder / name).symlink_to(REPO / name)
+    for name in ("train.py", "pyproject.toml", "Makefile", "requirements.txt", "setup.py"):
+        (folder / name).symlink_to(REPO / name)
+    (folder / "bin").mkdir()
+    programs = dict.fromkeys(("rm", "du", "ln", "pytest"), "exit 0")
+    programs["python"] = f"{{ printf '%s\\037' \"$@\"; echo; }} >>{folder / 'calls'}"
+    programs["make"] = f'exec {shutil.which("make")} --dry-run "$@" >/dev/null'
+    for name, content in programs.items():
+        path = folder / "bin" / name
+        path.write_text(f"#!/bin/sh\n{content}\n")
+        path.chmod(0o755)
+    return folder
+
+
+def test_there_are_commands() -> None:
+    """As many as a reader counts, about."""
+    blocks = [str(block.values[0]) for block in BLOCKS]
+    assert len(blocks) > 20
+    assert sum(block.count("train.py") for block in blocks) > 8
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+def test_commands(block: str, place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell runs them, and the programs that they call take the arguments that they are given."""
+    calls = place / "calls"
+    calls.write_text("")
+    folders = {"HOME": str(tmp_path), "DATA": str(tmp_path), "OUTPUT": str(tmp_path / "output")}
+    path = {"PATH": f"{place / 'bin'}:{os.environ['PATH']}", "PYTHON": str(place / "bin/python")}
+    line = ["bash", "-eu", "-o", "pipefail", "-c", block]
+    done = subprocess.run(line, cwd=place, env=os.environ | folders | path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{block}\n{done.stdout[-800:]}\n{done.stderr[-2000:]}"
+    monkeypatch.chdir(place)
+    monkeypatch.syspath_prepend(str(place))
+    monkeypatch.setattr(sys, "argv", ["train.py"])
+    for arguments in dict.fromkeys(tuple(line.split("\37")[:-1]) for line in calls.read_text().splitlines()):
+        assert arguments
+        take(list(arguments), monkeypatch)
+
+
+def take(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a command as far as its arguments tell: until a parser has taken them; of train.py also build the config."""
+    if arguments[0].endswith("run_once.py"):
+        arguments = arguments[arguments.index("--") + 1 :]
+    if arguments[0].endswith("train.py"):
+        args = train.parser().parse_intermixed_args([word for word in arguments[1:] if word != "..."])
+        cfg = build_cfg(args, load_plugins(args.plugin))
+        if "..." not in arguments:
+            session.check(cfg, args)
+        return
+    parse = argparse.ArgumentParser.parse_args
+
+    def stop(parser: argparse.ArgumentParser, *args: Any, **options: Any) -> Any:
+        parse(parser, *args, **options)
+        raise Taken
+
+    module = arguments[0] == "-m"
+    run = runpy.run_module if module else runpy.run_path
+    with monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*found in sys.modules.*")
+        patch.setattr(argparse.ArgumentParser, "parse_args", stop)
+        patch.setattr(sys, "argv", arguments[module:])
+        with pytest.raises(Taken):
+            run(arguments[module], run_name="__main__")
+
+
+class Taken(Exception):
+    """The arguments are taken."""
+
+
+@pytest.mark.parametrize(
+    "block",
+    [pytest.param(b, id=f"{d}-{i}") for d in DOCUMENTS for i, b in enumerate(fenced(d, "python"))],
+)
+def test_code_is_code(block: str) -> None:
+    """That of the recipe and of the library is run elsewhere; here, that each block can be read."""
+    lines = block.splitlines()
+    first = next((number for number, line in enumerate(lines) if line.startswith(" ")), 0)
+    if first and not lines[first - 1].rstrip().endswith((":", "(", "[", "{", ",")):
+        lines.insert(first, "if True:")  # lines out of a function
+    ast.parse("\n".join(lines))
+
+
+def test_ones_own_images_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All commands of docs/your-data.md for real, on a folder of pictures, with CLIPs of the shapes that they name."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "configs").symlink_to(REPO / "configs")
+    weights = tmp_path / "weights"
+    weights.mkdir()
+    for name, sizes in (("ViT-B-16", VIT_B16), ("ViT-L-14", VIT_L14)):
+        write_clip(weights / f"{name}.safetensors", random_state_dict(sizes, 0), "quick_gelu", sizes.heads)
+    monkeypatch.setenv("CASPL_WEIGHTS", str(weights))
+    generator = np.random.default_rng(0)
+    for folder, count in (("my_images", 10), ("new_images/test", 2)):
+        for name in ("red", "green")[: 1 + (folder == "my_images")]:
+            (tmp_path / folder / name).mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 255, (40, 40, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(tmp_path / folder / name / f"{number}.jpg")
+    short = ["OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0", "DATALOADER.TEST.BATCH_SIZE", "8"]
+    values: dict[str, str] = {}
+    ran = 0
+    for block in fenced("docs/your-data.md", "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            assigned = re.match(r'([A-Z]+)="(.*)"$', line)
+            if assigned:
+                values[assigned[1]] = assigned[2]
+                continue
+            line = re.sub(r"\$([A-Z]+)", lambda match: values[match[1]], line)
+            words = shlex.split(line)
+            assert words[:2] == ["python", "train.py"]
+            assert train.main([*words[2:], *short]) == 0, line
+            close_logger()
+            ran += 1
+    assert ran == 4
+    for run, images in (("look", 6), ("boost", 6), ("adapt", 6), ("new", 2)):
+        assert read_record(tmp_path / "output/mine" / run / "result.json").test_images == images
