@@ -158,8 +158,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
     about = state[ABOUT]
     tensors = {name: value for name, value in state.items() if name != ABOUT}
     for name, value in tensors.items():
-        if not isinstance(value, Tensor):
-            raise CasPLError(f"{path} is a damaged checkpoint: {name} is no tensor")
+        if not isinstance(value, Tensor) or not value.is_floating_point() or not value.numel():
+            raise CasPLError(f"{path} is a damaged checkpoint: {name} is no tensor of numbers")
         require_whole(str(path), name, value)
         if not value.isfinite().all():
             raise CasPLError(f"{path} holds numbers in {name} that are not finite: that run has diverged")
@@ -168,7 +168,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             path,
             student=str(about["student"]),
             student_hash=str(about["student_hash"]),
-            classnames=tuple(map(str, about["classnames"])),
+            classnames=tuple(str(name) for name in list(about["classnames"])),
             tensors=tensors,
             description=dict(about.get("description") or {}),
             pixels=dict(about.get("pixels") or {}),

@@ -183,3 +183,12 @@ def test_ones_own_images_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     assert ran == 4
     for run, images in (("look", 6), ("boost", 6), ("adapt", 6), ("new", 2)):
         assert read_record(tmp_path / "output/mine" / run / "result.json").test_images == images
+
+
+def test_the_tests_of_the_robustness_page_are_there() -> None:
+    rows = [line for line in (REPO / "docs/robustness.md").read_text(encoding="utf-8").splitlines() if line[:2] == "| "]
+    cells = [row.rstrip(" |").rpartition("|")[2] for row in rows]
+    named = {name for cell in cells for name in re.findall(r"`([\w/]+)`", cell)}
+    assert len(named) > 15
+    folders = (REPO / "tests", REPO / "engine/tests")
+    assert not [name for name in named if not any((folder / f"{name}.py").is_file() for folder in folders)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 from yacs.config import CfgNode
 
@@ -191,6 +194,23 @@ def test_boosting_files_that_no_student_can_have(
 
     with pytest.raises(CasPLError, match=sentence):
         make_trainer(cfg, CLASSES)
+
+
+@pytest.mark.parametrize(
+    ("entry", "value"),
+    [("student", 5), ("classnames", [1, 2]), ("seed", "1"), ("temperature", "warm"), ("pixels", [1]), ("epochs", True)],
+)
+def test_headers_of_other_types(entry: str, value: Any, tmp_path: Path) -> None:
+    path = boosting(tmp_path / "boosting.safetensors", torch.zeros(3, 2, SIZES.text_width), None)
+    file = read_boosting(path)
+    with safe_open(path, framework="pt") as opened:
+        content = json.loads(opened.metadata()["caspl.boosting"])
+    content[entry] = value
+    if entry == "classnames":
+        content["classnames_hash"] = "of no names"
+    save_file({"text": file.text}, path, {"caspl.boosting": json.dumps(content)})
+    with pytest.raises(CasPLError, match="is a damaged boosting file: its header cannot be read"):
+        read_boosting(path)
 
 
 def test_checkpoints_that_are_not_finite(clips: dict[str, str], tmp_path: Path) -> None:

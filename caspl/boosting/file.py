@@ -169,6 +169,21 @@ def read_boosting(path: str | Path) -> BoostingFile:
     return BoostingFile(header, tensors.get("text"), tensors.get("vision"), path)
 
 
+def _check_types(header: Header) -> None:
+    """Refuse a header whose entries are of other types than were written.
+
+    Raises:
+        TypeError: naming one.
+    """
+    wanted = {"str": str, "int": int, "float": (int, float), "tuple[str, ...]": tuple}
+    for item in fields(Header):
+        value = getattr(header, item.name)
+        if not isinstance(value, wanted.get(str(item.type), (dict, type(None)))) or isinstance(value, bool):
+            raise TypeError(f"{item.name} is {type(value).__name__}")
+    if not all(isinstance(name, str) for name in header.classnames):
+        raise TypeError("a class name is no text")
+
+
 def _parse_header(path: Path, text: str) -> Header:
     try:
         content = parse_json(text)
@@ -176,6 +191,7 @@ def _parse_header(path: Path, text: str) -> Header:
             raise CasPLError(f"{path} has format {content['format']}, this library reads up to {FORMAT}: upgrade caspl")
         values = {item.name: content[item.name] for item in fields(Header) if item.name in content}
         header = Header(**(values | {"classnames": tuple(values["classnames"])}))
+        _check_types(header)
         whole = header.classnames_hash == content["classnames_hash"]
     except (ValueError, TypeError, KeyError) as error:
         raise CasPLError(f"{path} is a damaged boosting file: its header cannot be read ({error})") from error

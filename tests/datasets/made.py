@@ -31,7 +31,7 @@ def positions(sample: Iterable[Entry]) -> list[int]:
 
 
 def draw(items: list[Entry], shots: int) -> list[Entry]:
-    """What the engine's sampler does, but that it takes small classes as they are."""
+    """What the engine's sampler does; of small classes it takes all."""
     groups: dict[int, list[Entry]] = defaultdict(list)
     for item in items:
         groups[item.label].append(item)
