@@ -175,7 +175,7 @@ def _check_types(header: Header) -> None:
     Raises:
         TypeError: naming one.
     """
-    wanted = {"str": str, "int": int, "float": (int, float), "tuple[str, ...]": tuple}
+    wanted: dict[str, Any] = {"str": str, "int": int, "float": (int, float), "tuple[str, ...]": tuple}
     for item in fields(Header):
         value = getattr(header, item.name)
         if not isinstance(value, wanted.get(str(item.type), (dict, type(None)))) or isinstance(value, bool):
