@@ -17,7 +17,7 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["caspl", "caspl.*"]),
-    package_data={"caspl": ["py.typed", "results/paper/*.csv", "tiny/weights/*"]},
+    package_data={"caspl": ["py.typed", "results/paper/*.csv", "tiny/weights/*", "protocols/*.yaml"]},
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.4",

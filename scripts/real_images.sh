@@ -11,7 +11,7 @@
 # BOOST_OPTIONS, PYTHON. EMOJI_ARCHIVES is the folder where `npm pack` has put emoji-datasource-twitter and -google;
 # without it npm gets them (136 MB). Finished runs are skipped.
 set -euo pipefail
-OUTPUT=${OUTPUT:-output/real_images}
+OUTPUT=${OUTPUT:-output/real_images} DATA=${DATA:-data} SHOTS=${SHOTS:-16} BOOST_OPTIONS=${BOOST_OPTIONS:-}
 source "$(dirname "$0")/common.sh"
 usage 1 "$@"
 SOURCE=$1
@@ -22,7 +22,6 @@ for method in $METHODS; do TRAINERS+=" $method CasPL_$method"; done
 IMAGES=$DATA/real_images
 ARCHIVES=${EMOJI_ARCHIVES:-$IMAGES}
 OUTPUT=$OUTPUT/$SOURCE
-DATASET=folder
 NAMES="DATASET.FOLDER.CLASSNAMES names.json"
 export SHOTS PYTHON OUTPUT CFG=tiny LABEL= BOOST_CFG=tiny BOOST_LABEL= BOOST_SEED=$SEED
 export BOOST_OPTIONS="$NAMES $BOOST_OPTIONS"
@@ -51,12 +50,15 @@ quiet() {
 
 # shifted TRAINER KEY VALUE...: the run that base2new.sh has trained, tested on Google's pictures of the same test emoji
 shifted() {
-    local run=folder/shots_$SHOTS/$1/$CFG/seed$SEED classes
+    local run=folder/shots_$SHOTS/$1/$CFG/seed$SEED classes folder words
     for classes in base new; do
-        run_once "$OUTPUT/google/$classes/$run" --eval-only --model-dir "$OUTPUT/base2new/train_base/$run" \
-            --trainer "$1" --seed "$SEED" --config-file "$(cfg_file "$1" "$CFG")" DATASET.NUM_SHOTS "$SHOTS" \
-            DATASET.SUBSAMPLE_CLASSES $classes TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting/$BOOST_CFG" \
-            TRAINER.CASPL.BOOSTING_SEED "$SEED" TRAINER.RECORD.CONFIG "$CFG" "${@:2}" || return
+        folder=$OUTPUT/google/$classes/$run
+        words=(--eval-only --model-dir "$OUTPUT/base2new/train_base/$run" --trainer "$1" --seed "$SEED"
+            --config-file "$REPO/configs/trainers/${1#CasPL_}/$CFG.yaml" DATASET.NUM_SHOTS "$SHOTS"
+            DATASET.SUBSAMPLE_CLASSES $classes TRAINER.CASPL.BOOSTING_DIR "$OUTPUT/boosting/$BOOST_CFG"
+            TRAINER.CASPL.BOOSTING_SEED "$SEED" TRAINER.RECORD.CONFIG "$CFG" "${@:2}")
+        "$PYTHON" "$REPO/scripts/run_once.py" "$folder" --identity="${words[*]}" -- "$REPO/train.py" --root "$DATA" \
+            --output-dir "$folder" --dataset-config-file "$REPO/configs/datasets/folder.yaml" "${words[@]}" || return
     done
 }
 

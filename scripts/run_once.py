@@ -22,9 +22,13 @@ from caspl.files import Claim, write_atomically
 
 RESULT = "result.json"
 COMMAND = "command.txt"
+BUSY = 75
+"""Exit code where another process fills the folder; elsewhere a program's way to say that it is to be tried again."""
 
 
-def run_once(folder: Path, identity: str, command: Sequence[str], makes: tuple[Path, str] | None = None) -> int:
+def run_once(
+    folder: Path, identity: str, command: Sequence[str], makes: tuple[Path, str] | None = None, waits: bool = True
+) -> int:
     """Run a command that fills a folder, unless it has done so; returns its exit code.
 
     Args:
@@ -32,14 +36,19 @@ def run_once(folder: Path, identity: str, command: Sequence[str], makes: tuple[P
         identity: what tells this run from one of other arguments.
         command: for the interpreter that runs this.
         makes: a folder and a pattern of files in it that the run leaves elsewhere; without one, it is done anew.
+        waits: for another process that fills the folder; else the code is BUSY.
 
     Raises:
         CasPLError: the folder holds a run of other arguments, or cannot be written.
     """
     claim = Claim.within(folder, "train.py")
-    if not _is_done(folder, identity, makes):
-        with claim.wait(say=lambda sentence: print(sentence, file=sys.stderr, flush=True)):
-            if not _is_done(folder, identity, makes):
+    if not is_done(folder, identity, makes):
+        if waits:
+            claim.wait(say=lambda sentence: print(sentence, file=sys.stderr, flush=True))
+        elif not claim.try_take():
+            return BUSY
+        with claim:
+            if not is_done(folder, identity, makes):
                 for former in (folder / RESULT, *folder.glob("evaluations/*.json")):
                     former.unlink(missing_ok=True)
                 content = os.fsencode(identity + "\n")
@@ -49,7 +58,7 @@ def run_once(folder: Path, identity: str, command: Sequence[str], makes: tuple[P
     return 0
 
 
-def _is_done(folder: Path, identity: str, makes: tuple[Path, str] | None) -> bool:
+def is_done(folder: Path, identity: str, makes: tuple[Path, str] | None) -> bool:
     """Whether the run is finished.
 
     Raises:
@@ -118,13 +127,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p.add_argument("folder", type=Path, metavar="FOLDER", help="of the run")
     p.add_argument("--identity", required=True, metavar="TEXT", help="what tells it from a run of other arguments")
     p.add_argument("--makes", nargs=2, metavar=("DIR", "GLOB"), help="files without which a finished run is done anew")
+    p.add_argument("--no-wait", action="store_true", help=f"end with code {BUSY} where another process fills FOLDER")
     args = p.parse_args(given[:end])
     command = given[end + 1 :]
     if not command:
         p.error("there is no command: put it behind --")
     try:
         makes = (Path(args.makes[0]), args.makes[1]) if args.makes else None
-        return run_once(args.folder, args.identity, command, makes)
+        return run_once(args.folder, args.identity, command, makes, not args.no_wait)
     except CasPLError as error:
         print("error:", error, file=sys.stderr)
     except OSError as error:

@@ -26,6 +26,7 @@ from caspl.towers import random_state_dict
 from caspl.towers.weights import write_clip
 from dassl.utils.logger import close_logger
 from tests.runs import REPO
+from tests.test_reproduce import reproduce
 from tests.test_scripts import VIT_B16, VIT_L14
 from trainers import session
 from trainers.config import build_cfg
@@ -62,6 +63,10 @@ BLOCKS = [
 ]
 
 
+VARIABLES = ["PLUGIN", "CFG", "LABEL", "SHOTS", "BOOST_CFG", "BOOST_LABEL", "BOOST_SEED", "BOOST_OPTIONS"]
+"""Of the environment, which the drivers read."""
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder that looks like the checkout, with programs that only note what they are given."""
@@ -72,7 +77,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / name).symlink_to(REPO / name)
     (folder / "bin").mkdir()
     programs = dict.fromkeys(("rm", "du", "ln", "pytest"), "exit 0")
-    programs["python"] = f"{{ printf '%s\\037' \"$@\"; echo; }} >>{folder / 'calls'}"
+    noted = "".join(f"printf '{name}=%s\\037' \"${{{name}:-}}\"; " for name in VARIABLES)
+    programs["python"] = f"{{ {noted}printf '%s\\037' \"$@\"; echo; }} >>{folder / 'calls'}"
     programs["make"] = f'exec {shutil.which("make")} --dry-run "$@" >/dev/null'
     for name, content in programs.items():
         path = folder / "bin" / name
@@ -102,8 +108,10 @@ def test_commands(block: str, place: Path, tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.syspath_prepend(str(place))
     monkeypatch.setattr(sys, "argv", ["train.py"])
     for arguments in dict.fromkeys(tuple(line.split("\37")[:-1]) for line in calls.read_text().splitlines()):
-        assert arguments
-        take(list(arguments), monkeypatch)
+        count = len(VARIABLES)
+        for said in arguments[:count]:
+            monkeypatch.setenv(*said.split("=", 1))
+        take(list(arguments[count:]), monkeypatch)
 
 
 def take(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,6 +123,9 @@ def take(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
         cfg = build_cfg(args, load_plugins(args.plugin))
         if "..." not in arguments:
             session.check(cfg, args)
+        return
+    if arguments[0].endswith("reproduce.py"):  # drivers are this
+        assert reproduce.main(["--dry-run", *arguments[1:]]) == 0
         return
     parse = argparse.ArgumentParser.parse_args
 

@@ -85,9 +85,14 @@ def test_base2new_with_the_published_configs(environment: dict[str, str], tmp_pa
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["eurosatt", "1"], "unknown data set eurosatt; there are:"),
-        (["eurosat", "one"], "the seed must be a number"),
+        (["eurosatt", "1"], "unknown data set eurosatt; did you mean eurosat?"),
+        (["nothing", "1"], "unknown data set nothing; there are: caltech101 dtd"),
+        (["eurosat", "one"], "invalid int value: 'one'"),
         (["eurosat", "1", "CasPL_Nothing"], "no default config for CasPL_Nothing"),
+        (["tinysat", "1", "CasPL_coop"], "no default config for CasPL_coop: did you mean CasPL_CoOp?"),
+        (["tinysat", "1", "CasPL"], "CasPL is phase 1; name a method of phase 2"),
+        (["tinysat", "1", "CoOp", "OPTIM.LRR", "1"], "unknown key OPTIM.LRR in the command line; near are"),
+        (["tinysat", "1", "CoOp", "OPTIM.LR"], "options come as KEY VALUE pairs"),
         (["eurosat"], "base2new.sh DATASET SEED"),
     ],
 )
@@ -111,9 +116,11 @@ def test_help() -> None:
 
 
 def test_labels_keep_two_settings_of_one_config_apart(tmp_path: Path) -> None:
-    """With ``echo`` for an interpreter the driver prints its commands."""
-    environment = {"PYTHON": "echo", "OUTPUT": str(tmp_path), "LABEL": "mine", "BOOST_LABEL": "short"}
-    done = run(["tinysat", "1", "CasPL_PromptSRC"], environment | {"BOOST_OPTIONS": "OPTIM.MAX_EPOCH 5"})
+    """A dry run prints the commands."""
+    dry = [sys.executable, str(REPO / "scripts/reproduce.py"), "base2new", "--dry-run", "--datasets", "tinysat"]
+    dry += ["--methods", "CasPL_PromptSRC", "--output", str(tmp_path)]
+    environment = {"LABEL": "mine", "BOOST_LABEL": "short", "BOOST_OPTIONS": "OPTIM.MAX_EPOCH 5"}
+    done = subprocess.run(dry, env=os.environ | environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     boost, base, new = (line for line in done.stdout.splitlines() if "train.py" in line)
     assert f"--output-dir {tmp_path}/boosting_runs/tinysat/CasPL/short/seed1 " in boost
@@ -123,7 +130,7 @@ def test_labels_keep_two_settings_of_one_config_apart(tmp_path: Path) -> None:
         assert "TRAINER.RECORD.CONFIG mine" in line
     assert all(f"TRAINER.CASPL.BOOSTING_DIR {tmp_path}/boosting/short " in line for line in (boost, base, new))
 
-    unlabelled = run(["tinysat", "1", "CasPL_PromptSRC"], {"PYTHON": "echo", "OUTPUT": str(tmp_path)})
+    unlabelled = subprocess.run(dry, capture_output=True, text=True, check=False)
     lines = [line for line in unlabelled.stdout.splitlines() if "train.py" in line]
     assert len(lines) == 3
     assert all("TRAINER.RECORD.CONFIG tiny" in line.partition("train.py")[2] for line in lines)
@@ -166,6 +173,24 @@ with Claim.within(run):
 boosting tokens."""
 
 
+FUNCTIONS = """
+run_once() {
+    local folder=$1
+    shift
+    "$PYTHON" "$REPO/scripts/run_once.py" "$folder" --identity="$(printf '%q ' "$@")$PHASE1" -- "$REPO/train.py" \\
+        --output-dir "$folder" --dataset-config-file "$REPO/configs/datasets/$DATASET.yaml" "$@"
+}
+boost() {
+    local folder=output/boosting_runs/$DATASET/seed$1
+    "$PYTHON" "$REPO/scripts/run_once.py" "$folder" --identity=x \\
+        --makes output/boosting/x "$NAME/*/*/seed$1.safetensors" -- "$REPO/train.py" --output-dir "$folder" \\
+        --trainer CasPL --seed "$1" --dataset-config-file "$REPO/configs/datasets/$DATASET.yaml" \\
+        TRAINER.CASPL.BOOSTING_DIR output/boosting/x
+}
+"""
+"""What drivers do, as functions of a shell."""
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """The drivers with another train.py."""
@@ -188,7 +213,7 @@ def begin(checkout: Path) -> Iterator[Begin]:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             before()
 
-        head = f"set -euo pipefail; source {checkout}/scripts/common.sh; DATASET=eurosat PHASE1="
+        head = f"set -euo pipefail; REPO={checkout} DATASET=eurosat PHASE1=; {FUNCTIONS}"
         known = {"OUTPUT": "output", "PYTHON": sys.executable, "PYTHONPATH": str(REPO)}
         settings: dict[str, Any] = {"cwd": checkout.parent, "env": os.environ | known, "text": True}
         # In a session of its own: a group to kill, and no terminal.
@@ -198,7 +223,7 @@ def begin(checkout: Path) -> Iterator[Begin]:
             "start_new_session": True,
             "preexec_fn": heed,
         }
-        begun.append(subprocess.Popen(["bash", "-c", f"{head}; {commands}"], **settings, **options))
+        begun.append(subprocess.Popen(["bash", "-c", f"{head}\n{commands}"], **settings, **options))
         return begun[-1]
 
     yield start
@@ -224,16 +249,16 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 def test_a_boosting_file_is_that_of_its_data_set(begin: Begin, tmp_path: Path) -> None:
     """Two data sets share a folder of boosting files; one of them has lost its own."""
-    for name in ("eurosat", "dtd"):
-        assert ended(begin(f"DATASET={name}; boost 1")) == (0, "trained seed1\n")
-        code, said = ended(begin(f"DATASET={name}; boost 1"))
+    for name in ("DATASET=eurosat NAME=EuroSAT", "DATASET=dtd NAME=DescribableTextures"):
+        assert ended(begin(f"{name}; boost 1")) == (0, "trained seed1\n")
+        code, said = ended(begin(f"{name}; boost 1"))
         assert (code, said.count("done before: ")) == (0, 1)
     (lost,) = tmp_path.glob("output/boosting/*/DescribableTextures/*/*/seed1.safetensors")
     lost.unlink()
-    assert ended(begin("DATASET=dtd; boost 2")) == (0, "trained seed2\n")
-    assert ended(begin("DATASET=dtd; boost 1")) == (0, "trained seed1\n")
+    assert ended(begin("DATASET=dtd NAME=DescribableTextures; boost 2")) == (0, "trained seed2\n")
+    assert ended(begin("DATASET=dtd NAME=DescribableTextures; boost 1")) == (0, "trained seed1\n")
     assert lost.is_file()
-    assert "done before" in ended(begin("DATASET=eurosat; boost 1"))[1]
+    assert "done before" in ended(begin("DATASET=eurosat NAME=EuroSAT; boost 1"))[1]
 
 
 def test_a_second_driver_waits(begin: Begin, tmp_path: Path) -> None:
@@ -272,7 +297,7 @@ def test_other_arguments_wait_for_what_has_not_begun(begin: Begin, tmp_path: Pat
 
 def test_a_command_that_was_refused_may_be_mended(begin: Begin, tmp_path: Path) -> None:
     assert ended(begin("run_once run --trainer CoOp REFUSED")) == (2, "")
-    assert ended(begin("PHASE1='tiny seed 1'; run_once run --trainer 'a b'")) == (0, "trained run\n")
+    assert ended(begin("PHASE1='# phase 1: tiny seed 1'; run_once run --trainer 'a b'")) == (0, "trained run\n")
     assert (tmp_path / "run/command.txt").read_text() == "--trainer a\\ b # phase 1: tiny seed 1\n"
     code, said = ended(begin("run_once run --trainer 'a b'"))
     assert (code, "holds a run of other arguments" in said) == (2, True)

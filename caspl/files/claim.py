@@ -81,6 +81,14 @@ class Claim:
             raise CasPLError(self._refusal(holder))
         return self
 
+    def try_take(self) -> bool:
+        """Take it if it is free; returns whether it is held now.
+
+        Raises:
+            CasPLError: its file is damaged, or cannot be written.
+        """
+        return self._try() is None
+
     def wait(self, poll: float = 1.0, say: Callable[[str], object] | None = None) -> Claim:
         """Take it as soon as it is free.
 

@@ -19,7 +19,7 @@
 # skipped, broken-off ones resumed. What a run prints goes to $OUTPUT/logs.
 set -euo pipefail
 ALL="depth length trainable tokens images epochs temperature domain parts"
-OUTPUT=${OUTPUT:-output/ablations}
+OUTPUT=${OUTPUT:-output/ablations} DATA=${DATA:-data}
 source "$(dirname "$0")/../common.sh"
 usage 1 "$@"
 export DATA OUTPUT PYTHON

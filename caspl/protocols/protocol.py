@@ -1,0 +1,155 @@
+"""What a protocol is: where it trains and tests, with how many shots, and which config each method takes there."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from caspl.errors import CasPLError
+from caspl.files.parse import parse_yaml
+
+TINY = ("tinysat", "tinyworld")
+"""Data sets whose students are the shipped ones: each method's config there is called tiny."""
+PREFIX = "CasPL_"
+
+
+@dataclass(frozen=True)
+class Test:
+    """A test of what was trained, on its own data set (``dataset`` is empty) or on others.
+
+    Args:
+        part: folder of these runs.
+        classes: all, base or new.
+        datasets: where it is tested; empty: where it was trained.
+    """
+
+    part: str
+    classes: str
+    datasets: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A config, by rule.
+
+    Args:
+        config: stem of a file in ``configs/trainers/<method>``.
+        options: KEY -> value, beside it.
+        note: where nothing is published, what it is.
+    """
+
+    config: str
+    options: Mapping[str, str] = field(default_factory=dict)
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """One protocol.
+
+    Args:
+        name: of its file.
+        title: in words.
+        sources: data sets that are trained on, by their config files.
+        shots: labelled images a class; several make several runs.
+        folder: of the training runs, below the output folder.
+        classes: that are trained.
+        tests: beside the test that each training ends with.
+        methods: those of the paper's table.
+        boosting, configs: rules, the first that fits counts: ``method``, ``dataset`` and ``shots`` may be given as one
+            or several; what is not given fits all.
+        record: what records call the training.
+    """
+
+    name: str
+    title: str
+    sources: tuple[str, ...]
+    shots: tuple[int, ...]
+    folder: str
+    classes: str
+    tests: tuple[Test, ...]
+    methods: tuple[str, ...]
+    boosting: tuple[Mapping[str, Any], ...]
+    configs: tuple[Mapping[str, Any], ...]
+    record: str
+
+    def config(self, method: str, dataset: str, shots: int) -> Choice:
+        """The config of a method, in this protocol, else in base to new.
+
+        Raises:
+            CasPLError: there is none for it.
+        """
+        tiny = dataset in TINY
+        base = read_protocol("base2new")
+        # A cascade's own setting of base to new comes before the plain method's setting here.
+        for one in (method, method.removeprefix(PREFIX)):
+            for protocol in (self, base):
+                found = _first(protocol.configs, one, dataset, shots)
+                if found is not None and tiny:
+                    return Choice("tiny")
+                if found is not None:
+                    note = "" if protocol is self else "no setting is published: that of base to new"
+                    return Choice(found.config, found.options, note)
+        known = {name.lower(): name for rule in base.configs for name in _several(rule["method"])}
+        plain = method.removeprefix(PREFIX)
+        near = [known[found] for found in difflib.get_close_matches(plain.lower(), known, n=1)]
+        hint = f"did you mean {method.removesuffix(plain)}{near[0]}? Else " if near else ""
+        raise CasPLError(f"no default config for {method}: {hint}set CFG to a file name in configs/trainers, or a path")
+
+    def boosting_config(self, method: str, dataset: str) -> str:
+        """The config of phase 1 that a method's boosting tokens come from."""
+        found = _first(self.boosting, method.removeprefix(PREFIX), dataset, 0)
+        assert found is not None, "the last rule fits all"
+        return "tiny" if dataset in TINY else found.config
+
+
+def _first(rules: Sequence[Mapping[str, Any]], method: str, dataset: str, shots: int) -> Choice | None:
+    for rule in rules:
+        asked = {"method": method, "dataset": dataset, "shots": shots}
+        if all(value in _several(rule[key]) for key, value in asked.items() if key in rule):
+            return Choice(rule["config"], {key: str(value) for key, value in rule.get("options", {}).items()})
+    return None
+
+
+def _several(value: Any) -> Sequence[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def names() -> list[str]:
+    """The protocols that there are."""
+    found = (path.name for path in resources.files("caspl.protocols").iterdir())
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+
+
+@cache
+def read_protocol(name: str) -> Protocol:
+    """A protocol by its name.
+
+    Raises:
+        CasPLError: there is none of this name.
+    """
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
+        raise CasPLError(f"there is no protocol {name!r}: {hint}")
+    text = (resources.files("caspl.protocols") / f"{name}.yaml").read_text(encoding="utf-8")
+    content = parse_yaml(text)
+    train = content["train"]
+    tests = [Test(test["part"], test["classes"], tuple(test.get("datasets", ()))) for test in content["tests"]]
+    return Protocol(
+        name=name,
+        title=content["title"],
+        sources=tuple(content["sources"]),
+        shots=tuple(content["shots"]),
+        folder=train["folder"],
+        classes=train["classes"],
+        tests=tuple(tests),
+        methods=tuple(content["methods"]),
+        boosting=tuple(content["boosting"]),
+        configs=tuple(content["configs"]),
+        record=train["record"],
+    )

@@ -1,0 +1,171 @@
+"""Run what a table of the papers takes, and print the table.
+
+    python scripts/reproduce.py base2new --datasets eurosat dtd --methods CoOp CasPL_CoOp --seeds 1 2 3
+    python scripts/reproduce.py few_shot --dry-run
+    python scripts/reproduce.py base2new --jobs 4
+
+Finished runs are skipped, broken-off ones go on, and a run that fails takes only those along that need it. The same
+command goes on from wherever it was ended; several of them on one output folder share the work. What a run prints goes
+to OUTPUT/logs. From the environment: DATA, OUTPUT, SEEDS, METHODS, SHOTS, CFG, LABEL, BOOST_CFG, BOOST_LABEL,
+BOOST_SEED, BOOST_OPTIONS and PLUGIN.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shlex
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the library beside which train.py stands, not another
+from run_once import is_done
+from side_by_side import Executor
+
+from caspl.errors import CasPLError
+from caspl.protocols import Request, Run, names, plan, read_protocol
+
+REPO = Path(__file__).resolve().parents[1]
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("table", metavar="TABLE", help=", ".join(names()))
+    add = p.add_argument
+    add("--datasets", nargs="+", default=[], metavar="NAME", help="in configs/datasets, or paths of .yaml files")
+    add("--methods", nargs="+", default=[], metavar="TRAINER", help="default: those of the paper's table")
+    add("--seeds", nargs="+", type=int, default=[], metavar="N", help="default: $SEEDS, else 1")
+    add("--shots", nargs="+", type=int, default=[], metavar="K", help="default: $SHOTS, else the protocol's")
+    add("--targets", nargs="+", default=[], metavar="NAME", help="data sets to test on, where there are others")
+    add("--root", default=os.environ.get("DATA", "data"), metavar="DIR", help="of the data sets; default: $DATA")
+    add("--output", default=os.environ.get("OUTPUT", "output"), metavar="DIR", help="default: $OUTPUT, else output")
+    add("--jobs", type=int, default=1, metavar="N", help="runs at a time, on a GPU each where there are several")
+    add("--dry-run", action="store_true", help="only print the commands of the runs that are missing")
+    add("--show", action="store_true", help="let runs print here, not into OUTPUT/logs; for one job")
+    add("options", nargs="*", metavar="KEY VALUE", help="config pairs of the adapting runs")
+    return p
+
+
+def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.environ) -> Request:
+    """What the command line and the environment ask for.
+
+    Raises:
+        CasPLError: they ask for what there is not.
+    """
+
+    def words(name: str) -> list[str]:
+        return environment.get(name, "").split()
+
+    def numbers(name: str) -> tuple[int, ...]:
+        for word in words(name):
+            if not word.isdigit():
+                raise CasPLError(f"{name} holds numbers, not {word!r}")
+        return tuple(int(word) for word in words(name))
+
+    if len(args.options) % 2:
+        raise CasPLError(
+            f"options come as KEY VALUE pairs, but {' '.join(args.options)!r} has {len(args.options)} words"
+        )
+    plugins = tuple(Path(name) for name in words("PLUGIN"))
+    missing = [path for path in plugins if not path.is_file()]
+    if missing:
+        raise CasPLError(f"no file {missing[0]} (PLUGIN)")
+    seed = environment.get("BOOST_SEED", "") or "1"
+    if not seed.isdigit() and seed != "same":
+        raise CasPLError(f"BOOST_SEED is a number, or same: that of each run, not {seed!r}")
+    return Request(
+        read_protocol(args.table),
+        REPO / "configs",
+        Path(args.output),
+        tuple(args.datasets),
+        tuple(args.methods or words("METHODS")),
+        tuple(args.seeds) or numbers("SEEDS") or (1,),
+        tuple(args.shots) or numbers("SHOTS"),
+        tuple(args.targets),
+        config=environment.get("CFG", ""),
+        label=environment.get("LABEL", ""),
+        boosting=environment.get("BOOST_CFG", ""),
+        boosting_label=environment.get("BOOST_LABEL", ""),
+        boosting_options=tuple(words("BOOST_OPTIONS")),
+        boosting_seed=-1 if seed == "same" else int(seed),
+        options=tuple(args.options),
+        plugins=plugins,
+    )
+
+
+def command(run: Run, args: argparse.Namespace, request: Request) -> list[str]:
+    """For train.py."""
+    plugins = [word for path in request.plugins for word in ("--plugin", str(path))]
+    return [*plugins, "--root", args.root, "--output-dir", str(run.folder), *run.arguments]
+
+
+def check(commands: Sequence[list[str]]) -> None:
+    """Merge and check the configs of runs, so that a wrong key is found before the first of them begins.
+
+    Raises:
+        CasPLError: naming what is wrong.
+    """
+    import datasets  # noqa: F401  the imports register data sets and trainers
+    import train
+    from trainers import session
+    from trainers.config import build_cfg
+    from trainers.user_modules import load_plugins
+
+    for words in commands:
+        args = train.parser().parse_intermixed_args(words)
+        session.check(build_cfg(args, load_plugins(args.plugin)), args)
+
+
+def _print_commands(missing: Sequence[Run], args: argparse.Namespace, request: Request, stream: IO[str]) -> None:
+    for run in missing:
+        note = f"  # {run.note}" if run.note and run.makes is None else ""
+        print("python train.py", shlex.join(command(run, args, request)) + note, file=stream)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; returns the exit code: 0, 2 for wrong input, 130 when interrupted, else a failed run's."""
+    args = parser().parse_intermixed_args(arguments)
+    try:
+        request = request_of(args)
+        if args.jobs < 1 or (args.show and args.jobs > 1):
+            raise CasPLError("--jobs is 1 or more, and 1 with --show")
+        runs = plan(request)
+        missing = [run for run in runs if not is_done(run.folder, run.identity, run.makes)]
+        first = sum(run.makes is not None for run in missing)
+        if args.dry_run:
+            _print_commands(missing, args, request, sys.stdout)
+            print(f"# {len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
+            return 0
+        if args.show:
+            for run in runs:
+                if run not in missing:
+                    print(f"done before: {run.folder}")
+        else:
+            print(f"{len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
+        # One of each kind: they differ in seeds and folders alone.
+        kinds = {(run.kind, run.arguments[:2]): command(run, args, request) for run in missing}
+        check(list(kinds.values()))
+    except CasPLError as error:
+        print("error:", error, file=sys.stderr)
+        return 2
+    commands = {run.folder: command(run, args, request) for run in missing}
+    code = Executor(missing, commands, None if args.show else request.output, args.jobs).run()
+    return code or show_table(request)
+
+
+def show_table(request: Request) -> int:
+    """Print the table of what was asked for."""
+    table = [sys.executable, "-m", "caspl.results", str(request.output / request.protocol.folder.partition("/")[0])]
+    chosen = ["--trainer", *request.methods] if request.methods else []
+    environment = dict(os.environ)
+    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPO), environment.get("PYTHONPATH", ""))))
+    return subprocess.run([*table, *chosen], env=environment, check=False).returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,242 @@
+"""The plan of a table, and its execution with a stand-in for train.py."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from caspl.errors import CasPLError
+from caspl.files import Claim
+from caspl.protocols import Request, Run, names, plan, read_protocol
+from caspl.results import paper_figures
+from tests.runs import REPO
+
+sys.path.append(str(REPO / "scripts"))
+import reproduce
+import side_by_side
+
+CONFIGS = REPO / "configs"
+
+
+def request(protocol: str, **more: Any) -> Request:
+    return Request(read_protocol(protocol), CONFIGS, Path("output"), **more)
+
+
+def value(run: Run, key: str) -> str:
+    return run.arguments[run.arguments.index(key) + 1]
+
+
+# The plan ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_runs_of_table_1() -> None:
+    """Eleven data sets, methods, three seeds; phase 1 once each."""
+    runs = plan(request("base2new", seeds=(1, 2, 3)))
+    boosting = [run for run in runs if value(run, "--trainer") == "CasPL"]
+    assert len(boosting) == len({value(run, "--dataset-config-file") for run in boosting}) == 11
+    per = Counter(value(run, "--trainer") for run in runs)
+    assert per == {"CasPL": 11, "ZeroshotCLIP": 22} | dict.fromkeys(per.keys() - {"CasPL", "ZeroshotCLIP"}, 11 * 3 * 2)
+    assert len(per) == 10
+    assert len({run.folder for run in runs}) == len(runs)
+    before: set[Path] = set()
+    for run in runs:
+        assert set(run.needs) <= before
+        before.add(run.folder)
+    (imagenet,) = (run for run in boosting if "imagenet" in str(run.folder))
+    assert "batch128" in value(imagenet, "--config-file")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_config_of_a_protocol_is_there_and_can_be_merged(name: str) -> None:
+    """Also for methods that the paper's table does not have."""
+    methods = ["CoOp", "CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL"]
+    every = (*methods, *(f"CasPL_{method}" for method in methods), "ZeroshotCLIP", "CasPL_ZeroshotCLIP")
+    asked = request(name, methods=every)
+    runs = {(run.kind, run.arguments[:2]): run for run in plan(asked)}
+    args = reproduce.parser().parse_args([name, "--output", "output"])
+    reproduce.check([reproduce.command(run, args, asked) for run in runs.values()])
+
+
+def test_the_settings_where_the_papers_and_releases_differ() -> None:
+    def of(protocol: str, method: str, dataset: str, shots: int = 16) -> dict[str, str]:
+        runs = plan(request(protocol, datasets=(dataset,), methods=(method,), shots=(shots,)))
+        (run,) = (run for run in runs if value(run, "--trainer") == method and "--eval-only" not in run.arguments)
+        boost = [run for run in runs if value(run, "--trainer") == "CasPL"]
+        found = {"config": Path(value(run, "--config-file")).stem, "note": run.note}
+        found["boost"] = Path(value(boost[0], "--config-file")).stem if boost else ""
+        if "TRAINER.PROMPTSRC.GPA_MEAN" in run.arguments:
+            found["gpa"] = "/".join(value(run, f"TRAINER.PROMPTSRC.GPA_{key}") for key in ("MEAN", "STD"))
+        return found
+
+    assert of("few_shot", "PromptSRC", "sun397")["gpa"] == "30/30"
+    assert of("few_shot", "CasPL_PromptSRC", "eurosat")["gpa"] == "45/5"
+    assert [of("few_shot", "CoOp", "dtd", shots)["config"] for shots in (1, 2, 4, 8, 16)] == [
+        *("vit_b16_ep50", "vit_b16_ep100", "vit_b16_ep100", "vit_b16", "vit_b16")
+    ]
+    assert of("few_shot", "CoOp", "imagenet", 16)["config"] == "vit_b16_ep50"
+    unpublished = of("few_shot", "CasPL_CoOp", "dtd")
+    assert (unpublished["config"], unpublished["note"][:23]) == ("vit_b16_ep50", "no setting is published")
+    shifts = of("domain_generalization", "CasPL_PromptSRC", "imagenet")
+    assert shifts["config"].endswith("cross_datasets_l3")
+    assert shifts["boost"].endswith("batch128_lr0025_4+4ctx_l1")
+    assert of("domain_generalization", "CasPL_CoCoOp", "imagenet")["boost"].endswith("4+4ctx_l3")
+    coop = of("domain_generalization", "CasPL_CoOp", "imagenet")
+    assert coop["config"] == "vit_b16_ep10"
+
+
+def test_the_shifts_share_the_training_of_the_cross_dataset_table() -> None:
+    found = [plan(request(name, methods=("CasPL_CoOp",))) for name in ("cross_dataset", "domain_generalization")]
+    assert found[0][:2] == found[1][:2]
+    assert [len(runs) for runs in found] == [2 + 10, 2 + 4]
+    assert all(value(run, "--model-dir") == str(runs[1].folder) for runs in found for run in runs[2:])
+
+
+def test_the_tiny_data_sets_take_the_tiny_students() -> None:
+    for dataset in ("tinysat", "tinyworld"):
+        for name in names():
+            for run in plan(request(name, datasets=(dataset,), methods=("CasPL_CoOp",), targets=("tinyworld",))):
+                assert Path(value(run, "--config-file")).stem == "tiny"
+
+
+def test_data_sets_and_configs_of_ones_own(tmp_path: Path) -> None:
+    mine = tmp_path / "birds.yaml"
+    mine.write_text("DATASET:\n  NAME: Birds\n")
+    config = tmp_path / "kgcoop.yaml"
+    config.write_text("OPTIM:\n  LR: 0.1\n")
+    runs = plan(request("base2new", datasets=(str(mine),), methods=("CasPL_CoOp",), config=str(config)))
+    assert runs[0].makes is not None
+    assert runs[0].makes[1] == "Birds/*/*/seed1.safetensors"
+    assert "/birds/shots_16/CasPL_CoOp/kgcoop/seed1" in str(runs[1].folder)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"datasets": ("eurosatt",)}, "unknown data set eurosatt; did you mean eurosat?"),
+        ({"methods": ("CasPL_coop",)}, "did you mean CasPL_CoOp?"),
+        ({"methods": ("CasPL",)}, "CasPL is phase 1"),
+        ({"config": "nothing", "methods": ("CoOp",)}, "no config nothing.yaml in configs/trainers/CoOp; there are: "),
+        ({"config": "mine.yaml"}, "no config file mine.yaml"),
+    ],
+)
+def test_what_there_is_not(changes: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(CasPLError, match=re.escape(sentence)):
+        plan(request("base2new", **changes))
+
+
+def test_unknown_tables() -> None:
+    with pytest.raises(CasPLError, match="there is no protocol 'few_shots': did you mean few_shot"):
+        read_protocol("few_shots")
+
+
+def test_the_data_sets_are_the_papers() -> None:
+    order = paper_figures.dataset_order()
+    assert [paper_figures.dataset_key(name) for name in read_protocol("base2new").sources] == order
+
+
+# The execution -------------------------------------------------------------------------------------------------------
+
+TRAIN = """
+import sys, time
+from pathlib import Path
+sys.path.insert(0, "{repo}")
+from caspl.files import Claim
+def given(name):
+    return sys.argv[sys.argv.index(name) + 1]
+run = Path(given("--output-dir"))
+with Claim.within(run):
+    (run / "began").open("a").write("x")
+    (run / "prompts").mkdir(exist_ok=True)
+    (run / "prompts" / "checkpoint").touch()
+    print("begins", run.name, flush=True)
+    if "FAILS" in sys.argv:
+        print("this run has failed")
+        sys.exit(3)
+    time.sleep(float(given("SECONDS")))
+    (run / "result.json").write_text("{{}}")
+"""
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with another train.py."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    (checkout / "scripts").symlink_to(REPO / "scripts")
+    (checkout / "train.py").write_text(TRAIN.format(repo=REPO))
+    monkeypatch.setattr(side_by_side, "REPO", checkout)
+    return tmp_path / "output"
+
+
+def made(output: Path, name: str, *words: str, needs: tuple[str, ...] = (), seconds: float = 0.3) -> Run:
+    folder = output / name
+    arguments = (*words, "SECONDS", str(seconds))
+    return Run(folder, name, arguments, " ".join(arguments), tuple(output / need for need in needs), kind="any")
+
+
+def execute(output: Path, runs: list[Run], jobs: int = 1) -> int:
+    commands = {run.folder: ["--output-dir", str(run.folder), *run.arguments] for run in runs}
+    return side_by_side.Executor(runs, commands, output, jobs).run()
+
+
+def test_a_failed_run_takes_those_along_that_need_it(stand_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    runs = [
+        made(stand_in, "boost", "FAILS"),
+        made(stand_in, "adapt", needs=("boost",)),
+        made(stand_in, "test", needs=("adapt",)),
+        made(stand_in, "other"),
+        made(stand_in, "others test", needs=("other",)),
+    ]
+    assert execute(stand_in, runs, jobs=2) == 3
+    done = {path.parent.name for path in stand_in.glob("*/result.json")}
+    assert done == {"other", "others test"}
+    printed = capsys.readouterr()
+    assert "failed: boost (code 3): this run has failed" in printed.err
+    assert "failed: adapt (code 3): it needs boost" in printed.err
+    assert "failed: test (code 3): it needs adapt" in printed.err
+    assert "other: " in printed.out
+    assert (stand_in / "logs" / "boost.log").read_text().startswith("begins boost\n")
+
+
+def test_runs_side_by_side(stand_in: Path) -> None:
+    runs = [made(stand_in, f"run {number}", seconds=1.5) for number in range(2)]
+    assert execute(stand_in, runs, jobs=2) == 0
+    first, second = ((stand_in / f"run {number}" / "result.json").stat().st_mtime for number in range(2))
+    assert abs(first - second) < 1.5  # one after the other they would end further apart
+
+
+def test_two_drivers_share_the_work(stand_in: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What another fills is left to it, and what is not done yet is done meanwhile."""
+    runs = [made(stand_in, "held"), made(stand_in, "free")]
+    claim = Claim.within(stand_in / "held").take()
+    executor = side_by_side.Executor(
+        runs, {run.folder: ["--output-dir", str(run.folder), *run.arguments] for run in runs}, stand_in, 1
+    )
+    executor._begin()
+    while not (stand_in / "free" / "result.json").exists():
+        for job in [job for job in executor.jobs if job.process.poll() is not None]:
+            executor.jobs.remove(job)
+            executor._ended(job)
+        executor._begin()
+        time.sleep(0.05)
+    assert not (stand_in / "held" / "began").exists()
+    claim.release()
+    assert executor.run() == 0
+    assert (stand_in / "held" / "began").read_text() == "x"
+
+
+def test_a_key_that_is_wrong_is_found_before_the_first_run(tmp_path: Path) -> None:
+    line = [sys.executable, str(REPO / "scripts/reproduce.py"), "base2new", "--datasets", "tinysat"]
+    line += ["--methods", "CasPL_CoOp", "--output", str(tmp_path / "output"), "TRAINER.COOP.N_CTXX", "4"]
+    done = subprocess.run(line, capture_output=True, text=True, check=False, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    assert done.returncode == 2
+    assert "error: unknown key TRAINER.COOP.N_CTXX in the command line; near are" in done.stderr
+    assert not (tmp_path / "output").exists()
