@@ -198,7 +198,7 @@ def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
                     raise CasPLError(f"{folder.parent} is a file: name the folder of the run")
                 there = folder.parent.is_dir()
                 raise CasPLError(f"there is no checkpoint in {folder}" if there else f"there is no run {folder.parent}")
-            path = folder / pointer.read_text(encoding="utf-8").strip()
+            path = folder / pointer.read_text(encoding="utf-8", errors="replace").strip("\0 \n")
     if not path.is_file():
         others = ", ".join(sorted(found.name for found in folder.glob("model*.pth.tar*")))
         raise CasPLError(f"there is no checkpoint {path}" + (f", but {others}" if others else ""))

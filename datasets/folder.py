@@ -148,25 +148,36 @@ class Folder(CoOpDataset):
         Args:
             trained: their names, as prompts read them.
         """
-        here = {name.replace("_", " "): name for name in self.classnames}
-        known = [name for name in here if name in trained]
-        if len(known) < len(here):
-            if known:
-                new = some([name for name in here if name not in trained])
-                logger.warning("the model has not learned %s: images are judged among the classes found here", new)
-            return
+        here = {_read(name): name for name in self.classnames}
+        known = {_read(name): name for name in trained}
+        new = [name for read, name in here.items() if read not in known]
+        if new:
+            logger.warning("the model has not learned %s: images are judged among the classes found here", some(new))
+        else:
+            self._relabel(self._asked(known, here))
+        if len(self.classnames) < 2:
+            raise CasPLError(f"Folder: there is one class, {self.classnames[0]}, among which every answer is right")
+
+    def _asked(self, known: dict[str, str], here: dict[str, str]) -> list[str]:
+        """The trained classes among which images are judged: all, or those that ``CLASSNAMES`` names, if it names
+        all that are found."""
         path = self._path("CLASSNAMES")
-        named = {name.replace("_", " ") for name in (read_names(path).values() if path else trained)}
-        names = [name for name in trained if name in named or name in here]
-        places = {name: label for label, name in enumerate(names)}
+        named = {_read(name) for name in read_names(path).values()} if path else set()
+        asked = [name for name in known if name in named] if here.keys() <= named else list(known)
+        without = some([known[name] for name in asked if name not in here])
+        logger.info(
+            "images are judged among %d of the %d classes that were trained%s",
+            *(len(asked), len(known), f", also {without}" if without else ""),
+        )
+        return [here.get(name, known[name]) for name in asked]
+
+    def _relabel(self, names: list[str]) -> None:
+        """Let the classes be these."""
+        places = {_read(name): label for label, name in enumerate(names)}
         for item in (item for part in (self.train_x, self.val, self.test) for item in part or ()):
-            item._label = places[item.classname.replace("_", " ")]
-        self._classnames = [here.get(name, name) for name in names]
-        self._lab2cname = dict(enumerate(self._classnames))
-        self._num_classes = len(names)
-        if len(names) > len(here):
-            without = some([name for name in names if name not in here])
-            logger.info("images are judged among all %d classes that were trained, also %s", len(names), without)
+            item._label = places[_read(item.classname)]
+        self._classnames, self._num_classes = names, len(names)
+        self._lab2cname = dict(enumerate(names))
 
     def _unlabelled(self, path: Path, split: Split) -> list[Datum]:
         """The unlabelled images.
@@ -209,3 +220,8 @@ class Folder(CoOpDataset):
         logger.info("%s: %d classes (%s), %s", self.dataset_dir, len(names), some(list(names.values())), sizes)
         if self.unlabelled:
             logger.info("%d unlabelled images: phase 1 looks at these only", len(self.unlabelled))
+
+
+def _read(name: str) -> str:
+    """A class's name as prompts and CLIP's tokenizer read it."""
+    return " ".join(name.replace("_", " ").lower().split())

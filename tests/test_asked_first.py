@@ -20,6 +20,7 @@ from caspl.results import read_record
 from tests.conftest import boosting_file
 from tests.full_disk import full_disk
 from tests.runs import REPO, Runs, refused
+from trainers.user_modules import load_plugins
 
 FEW = ["OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "2"]
 
@@ -166,3 +167,34 @@ def test_the_number_of_workers_is_said_where_it_counts(runs: Runs, capsys: pytes
     for out, backend in (("pil", "pil"), ("tensor", "tensor")):
         assert train.main([*evaluate(runs, "CoOp", out, "INPUT.BACKEND", backend), "--no-train"]) == 0
         assert (said in capsys.readouterr().out) is (backend == "pil")
+
+
+def test_what_a_method_does_not_read_is_said(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    unread = ["MODEL.INIT_WEIGHTS", "/nope", "TRAINER.CASPL.BOOSTING", "/nope"]
+    assert train.main([*evaluate(runs, "CoOp", "run", *unread), "--no-train"]) == 0
+    printed = capsys.readouterr().out
+    for key in ("MODEL.INIT_WEIGHTS", "TRAINER.CASPL.BOOSTING"):
+        assert f"{key} is set, but CoOp does not read it" in printed
+
+
+def test_phase_1_is_evaluated_from_its_folder_alone(runs: Runs) -> None:
+    assert train.main(runs.phase1("boost", "OPTIM.MAX_EPOCH", "1")) == 0
+    line = [*runs.phase1("again"), "--eval-only", "--model-dir", str(runs.folder / "boost")]
+    line[line.index("TRAINER.CASPL.BOOSTING_DIR") + 1] = str(runs.folder / "elsewhere")
+    assert train.main(line) == 0
+
+
+def test_a_note_of_checkpoints_that_is_broken(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train.main(evaluate(runs, "CoOp", "run")) == 0
+    (runs.folder / "run" / "prompt_learner" / "checkpoint").write_bytes(b"\xff\xfe\0")
+    capsys.readouterr()
+    line = refused(capsys, evaluate(runs, "CoOp", "x", "--eval-only", "--model-dir", str(runs.folder / "run")))
+    assert "there is no checkpoint" in line
+    assert "model.pth.tar-1" in line
+
+
+def test_a_plugin_in_another_encoding(tmp_path: Path) -> None:
+    path = tmp_path / "latin_plugin.py"
+    path.write_bytes("# -*- coding: latin-1 -*-\nNAME = 'caf\xe9'\n".encode("latin-1"))
+    (module,) = load_plugins([str(path)])
+    assert module.NAME == "caf\xe9"

@@ -160,6 +160,9 @@ TEXTS: dict[str, Read] = {
 @example(content=b"OPTIM: &a {LR: *a}")
 @example(content=b"? [a, b]\n: 1")
 @example(content=b"a: !!python/object/apply:os.mkdir [x]")
+@example(content=b"NAME: !!bool foo")
+@example(content=b"NAME: !!int ''")
+@example(content=b"NAME: !!timestamp foo")
 @example(content=b"DATASET: {FOLDER: 1}")
 @example(content=b"INPUT: {SIZE: {1: 2}}")
 def test_text(name: str, content: bytes, tmp_path: Path) -> None:
@@ -315,6 +318,31 @@ def test_files_that_say_they_are_huge(tmp_path: Path) -> None:
     state = tiny_clip().openai_state_dict()
     torch.save({**state, "token_embedding.weight": torch.zeros(1).expand(10**9, 128)}, tmp_path / "weights.pt")
     with pytest.raises(CasPLError, match=r"token_embedding\.weight in .* is larger than its file"):
+        read_state_dict(tmp_path / "weights.pt")
+
+
+OTHER_KINDS = {
+    "sparse": torch.eye(3).to_sparse(),
+    "meta": torch.empty(3, device="meta"),
+    "float8": torch.zeros(3).to(torch.float8_e4m3fn),
+    "complex": torch.zeros(2).cfloat(),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor invariants")
+@pytest.mark.parametrize("tensor", OTHER_KINDS.values(), ids=OTHER_KINDS.keys())
+def test_tensors_of_other_kinds(tensor: torch.Tensor, tmp_path: Path) -> None:
+    torch.save({"state_dict": {"_extra_state": {}, "x": tensor}}, tmp_path / "model.pth.tar-1")
+    torch.save({"x": tensor}, tmp_path / "weights.pt")
+    for read, name in ((read_checkpoint, "model.pth.tar-1"), (read_state_dict, "weights.pt")):
+        with pytest.raises(CasPLError, match="plain tensors|no tensor of numbers|not a CLIP|is broken"):
+            read(tmp_path / name)
+
+
+@pytest.mark.parametrize("content", [{1: torch.zeros(1)}, {"state_dict": {"a": {"b": torch.zeros(1)}}}, {}, [1]])
+def test_state_dicts_that_are_none(content: Any, tmp_path: Path) -> None:
+    torch.save(content, tmp_path / "weights.pt")
+    with pytest.raises(CasPLError, match="it holds no (tensors by name|state dict)"):
         read_state_dict(tmp_path / "weights.pt")
 
 

@@ -98,6 +98,12 @@ class PromptTrainer(Stepping, TrainerX):
 
     def check_cfg(self, cfg: CfgNode) -> None:
         check_options(cfg)
+        unread = {"MODEL.INIT_WEIGHTS": cfg.MODEL.INIT_WEIGHTS}
+        if not self.boosted and self.section != "CASPL":
+            unread["TRAINER.CASPL.BOOSTING"] = cfg.TRAINER.CASPL.BOOSTING
+        for key, value in unread.items():
+            if value:
+                logger.warning("%s is set, but %s does not read it", key, type(self).__name__)
         with advising(f"look at TRAINER.{self.section}.PREC"):
             check_mode(cfg.TRAINER[self.section].PREC)
 

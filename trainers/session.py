@@ -66,6 +66,10 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
     check_choices(cfg, OURS)
     if args.model_dir and not args.eval_only:
         raise CasPLError("--model-dir is for --eval-only; phase 2 finds its boosting tokens by itself")
+    if cfg.DATASET.FOLDER.TRAINED_CLASSES and not args.eval_only:
+        raise CasPLError("DATASET.FOLDER.TRAINED_CLASSES is for --eval-only")
+    if cfg.DATASET.ROOT and Path(cfg.OUTPUT_DIR).resolve() == Path(cfg.DATASET.ROOT).expanduser().resolve():
+        raise CasPLError(f"--output-dir {cfg.OUTPUT_DIR} is the folder of the data: use another")
     if not cfg.MODEL.BACKBONE.NAME:
         raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")
     world = Runtime.choose(cfg.USE_CUDA).world

@@ -6,6 +6,7 @@ import importlib
 import importlib.util
 import re
 import sys
+import tokenize
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
@@ -63,7 +64,8 @@ def _run_file(path: Path) -> ModuleType:
 
     One that says ``from .oxford_pets import OxfordPets``, as the data-set files of the field do, means those here.
     """
-    relative = re.search(r"^from \.\w", path.read_text(encoding="utf-8"), re.M)
+    with tokenize.open(path) as file:
+        relative = re.search(r"^from \.(\w| import)", file.read(), re.M)
     name = f"datasets.{path.stem}" if relative else path.stem
     loaded = sys.modules.get(name)
     if loaded is not None:

@@ -21,6 +21,7 @@ from caspl.errors import CasPLError
 from caspl.files import write_atomically
 from caspl.files.parse import parse_json
 from caspl.towers import CLIP
+from caspl.towers.weights import TYPES
 from caspl.zoo import require_student
 
 FORMAT = 2
@@ -159,7 +160,7 @@ def read_boosting(path: str | Path) -> BoostingFile:
     if not set(tensors) <= {"text", "vision"}:
         raise CasPLError(f"{path} is a damaged boosting file: it holds {', '.join(sorted(tensors))}")
     for name, value in tensors.items():
-        if value.dim() != 3 or 0 in value.shape or not value.is_floating_point():
+        if value.dim() != 3 or 0 in value.shape or not value.is_floating_point() or value.dtype not in TYPES:
             raise CasPLError(
                 f"{path} is a damaged boosting file: its {name} tokens are {value.dtype} {tuple(value.shape)}, "
                 "not numbers (depth, length, width)"

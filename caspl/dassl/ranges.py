@@ -114,6 +114,10 @@ RANGES = {
 """Last part of a key -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 
 
+LENGTHS = {"SIZE": 2, "RRCROP_SCALE": 2, "PIXEL_MEAN": 3, "PIXEL_STD": 3, "RATIOS": 3}
+"""Last part of a key that holds several numbers -> how many; others hold at least one."""
+
+
 def check_ranges(cfg: CfgNode, sections: Collection[str]) -> None:
     """Refuse numbers that their keys cannot mean.
 
@@ -128,8 +132,12 @@ def check_ranges(cfg: CfgNode, sections: Collection[str]) -> None:
         if parts[0] == "TRAINER" and parts[1] not in sections:
             continue
         allowed = RANGES.get(parts[-1])
-        numbers = [number for number in _each(value) if _is_number(number)]
-        if allowed is not None and not all(allowed.holds(number) for number in numbers):
+        if allowed is None:
+            continue
+        count = LENGTHS.get(parts[-1])
+        if isinstance(value, list | tuple) and (len(value) != count if count else not value):
+            raise CasPLError(f"{key} holds {count or 'at least one'} number{'s' if count else ''}, not {value}")
+        if not all(_is_number(number) and allowed.holds(number) for number in _each(value)):
             raise CasPLError(f"{key} must be {allowed}, not {value}")
 
 

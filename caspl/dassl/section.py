@@ -170,7 +170,10 @@ def dataset_template(cfg: CfgNode, preferred: str = "") -> str:
     Raises:
         CasPLError: if it does not hold ``{}`` once.
     """
-    return checked(preferred or cfg.DATASET.get("TEMPLATE") or template_for(cfg.DATASET.NAME))
+    if preferred or not cfg.DATASET.get("TEMPLATE"):
+        return checked(preferred or template_for(cfg.DATASET.NAME))
+    with advising("it is DATASET.TEMPLATE"):
+        return checked(cfg.DATASET.TEMPLATE)
 
 
 def teacher_template(cfg: CfgNode) -> str:

@@ -24,10 +24,12 @@ def image_files(folder: Path) -> list[str]:
     return _images(_scan(folder))
 
 
-def folders_and_images(folder: Path) -> tuple[list[str], list[str]]:
-    """Both of the above with one look at the folder."""
+def contents(folder: Path) -> tuple[list[str], list[str], list[str]]:
+    """Both of the above, and the names of all else, with one look at the folder."""
     items = _scan(folder)
-    return _folders(items), _images(items)
+    names, images = _folders(items), _images(items)
+    others = {item.name for item in items} - {*names, *images}
+    return names, images, sorted(others)
 
 
 def folder_entries(folder: Path, names: Mapping[str, str], prefix: str = "") -> list[Entry]:
@@ -144,8 +146,11 @@ def _folders(items: Iterable[os.DirEntry[str]]) -> list[str]:
 
 
 def _images(items: Iterable[os.DirEntry[str]]) -> list[str]:
-    names = [item.name for item in items if item.name.lower().endswith(IMAGE_SUFFIXES)]
-    return sorted(name for name in names if not name.startswith("."))
+    named = [item for item in items if item.name.lower().endswith(IMAGE_SUFFIXES) and not item.name.startswith(".")]
+    lost = [item.path for item in named if item.is_symlink() and not os.path.exists(item.path)]
+    if lost:
+        raise CasPLError(f"the link {lost[0]} leads to nothing: mend or remove it")
+    return sorted(item.name for item in named if item.is_file())
 
 
 def _names(folder: Path) -> list[str]:

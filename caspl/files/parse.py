@@ -50,6 +50,6 @@ def parse_yaml(text: str) -> Any:
         raise ValueError(" ".join(str(error).split())) from error
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
-    except TypeError as error:  # keys that are lists
-        raise ValueError(str(error)) from error
+    except (TypeError, LookupError, AttributeError, ArithmeticError) as error:  # keys that are lists, tags that lie
+        raise ValueError(f"{type(error).__name__}: {error}") from error
     return content

@@ -1,28 +1,34 @@
-"""``python -m caspl.results [FOLDER]``: the base/new/HM table of all run records below a folder."""
+"""``python -m caspl.results [FOLDER]``: the tables of all run records below a folder, one for each protocol."""
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
-from caspl.results import base_new, paper_figures
-from caspl.results.collect import Group, base_to_new, find_records
-from caspl.results.tables import FORMATS, print_text
+from caspl.results import all_classes, base_new, paper_figures
+from caspl.results.collect import base_to_new, find_records, is_zero_shot
+from caspl.results.record import RunRecord
+from caspl.results.tables import FORMATS, Table, print_text
+
+TABLES = ("base2new", "few_shot", "cross_dataset", "domain_generalization")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     made = argparse.ArgumentParser(
         prog="python -m caspl.results",
-        description="Print base, new and harmonic mean of every method, averaged over seeds, from the result.json "
-        "files below a folder. What a run was is read from its record; where it lies does not matter.",
+        description="Print the tables of the protocols, averaged over seeds, from the result.json files below a "
+        "folder: base, new and harmonic mean; few-shot curves; what is tested on other data sets than it was trained "
+        "on. What a run was is read from its record; where it lies does not matter.",
         epilog=base_new.NOTE.replace("%", "%%"),
     )
     made.add_argument("folder", nargs="?", default="output", metavar="FOLDER", help="where runs lie (default: output)")
+    made.add_argument("--table", choices=TABLES, help="one of them (default: all that there are runs of)")
     made.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="only these, e.g. EuroSAT or eurosat")
     made.add_argument("--trainer", nargs="+", default=[], metavar="NAME", help="only these, e.g. CoOp CasPL_CoOp")
     made.add_argument("--shots", type=int, metavar="K", help="only runs of K images a class; zero-shot ones stay")
@@ -52,27 +58,48 @@ def _table(options: argparse.Namespace) -> str:
     records = find_records(options.folder)
     if not records:
         raise CasPLError(f"no run records (result.json) below {options.folder}; name the folder your runs write to.")
-    groups = base_to_new(records)
-    if not groups:
-        raise CasPLError(f"none of the {len(records)} run records below {options.folder} tests base or new classes.")
-    chosen = [group for group in groups if _wanted(group, options)]
-    if not chosen:
+    chosen = [record for record in records if _wanted(record, options)]
+    wanted = [options.table] if options.table else TABLES
+    made = {name: tables for name in wanted if (tables := _tables(name, chosen, options))}
+    if not made:
         has = "; ".join(
-            f"{what}: {', '.join(sorted({str(getattr(group, what)) for group in groups}))}"
-            for what in ("dataset", "trainer", "shots")
+            f"{what}: {', '.join(sorted({str(getattr(record, what)) for record in records}))}"
+            for what in ("dataset", "trainer", "shots", "classes")
         )
         raise CasPLError(f"no run below {options.folder} fits the choice; there are {has}.")
-    shown = base_new.Options(options.paper, options.difference, every_column=options.format == "csv")
-    return FORMATS[options.format](base_new.tables(chosen, shown), base_new.NOTE)
+    if options.format == "csv" and len(made) > 1:
+        raise CasPLError(f"a CSV file holds one table: choose --table {' or '.join(made)}.")
+    shown = FORMATS[options.format]
+    several = options.table is None and len(made) > 1
+    head = {name: f"# {name}\n\n" if several and options.format in ("text", "markdown") else "" for name in made}
+    notes = {"base2new": base_new.NOTE}
+    texts = []
+    for name, tables in made.items():
+        # Tables that are rendered together have the same columns.
+        parts = [list(part) for _, part in itertools.groupby(tables, key=lambda table: list(table.columns))]
+        rendered = [shown(part, notes.get(name, all_classes.NOTE) if part is parts[-1] else "") for part in parts]
+        texts.append(head[name] + "\n".join(rendered))
+    return "\n".join(texts)
 
 
-def _wanted(group: Group, options: argparse.Namespace) -> bool:
+def _tables(name: str, records: Sequence[RunRecord], options: argparse.Namespace) -> list[Table]:
+    if name == "base2new":
+        shown = base_new.Options(options.paper, options.difference, every_column=options.format == "csv")
+        groups = base_to_new(records)
+        return base_new.tables(groups, shown) if groups else []
+    more = {"paper": options.paper, "difference": options.difference}
+    if name == "few_shot":
+        return all_classes.few_shot(records, **more)
+    return all_classes.transfer(records, shifts=name == "domain_generalization", **more)
+
+
+def _wanted(group: RunRecord, options: argparse.Namespace) -> bool:
     datasets = {paper_figures.dataset_key(name) for name in options.dataset}
     trainers = {name.lower() for name in options.trainer}
     return (
         (not datasets or paper_figures.dataset_key(group.dataset) in datasets)
         and (not trainers or group.trainer.lower() in trainers)
-        and (options.shots is None or group.shots in (0, options.shots))
+        and (options.shots is None or group.shots == options.shots or is_zero_shot(group))
     )
 
 

@@ -107,7 +107,7 @@ def base_to_new(records: Iterable[RunRecord]) -> list[Group]:
             continue
         shots = 0 if is_zero_shot(record) else record.shots
         key = (record.dataset, record.trainer, record.config, shots, record.classes, record.seed)
-        chosen[key] = _later(chosen[key], record) if key in chosen else record
+        chosen[key] = later(chosen[key], record) if key in chosen else record
 
     groups: dict[tuple[str, str, str, int], Group] = {}
     for (dataset, trainer, config, shots, classes, seed), record in chosen.items():
@@ -121,7 +121,8 @@ def is_zero_shot(record: RunRecord) -> bool:
     return record.protocol == "zero_shot" or record.trainer.startswith("Zeroshot")
 
 
-def _later(first: RunRecord, second: RunRecord) -> RunRecord:
+def later(first: RunRecord, second: RunRecord) -> RunRecord:
+    """Of two records of the same test, the one that counts; a difference between the two is logged."""
     if bool(first.tested) != bool(second.tested):  # a training's own figure, before one of its checkpoints tested again
         return second if first.tested else first
     later = second if second.finished >= first.finished else first

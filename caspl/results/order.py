@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
 from caspl.results import paper_figures
 from caspl.results.collect import Group
@@ -11,7 +12,15 @@ PREFIX = "CasPL_"
 _KNOWN = ("CasPL", "CoOp", "CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL")
 
 
-def sort_key(group: Group) -> tuple[int, str, int, bool, str]:
+class Method(Protocol):
+    """What rows are sorted by."""
+
+    trainer: str
+    config: str
+    shots: int
+
+
+def sort_key(group: Method) -> tuple[int, str, int, bool, str]:
     """Zero-shot, boosting alone, then the methods by age and others by name; CasPL_X directly after X."""
     method = group.trainer.removeprefix(PREFIX)
     rank = _KNOWN.index(method) if method in _KNOWN else len(_KNOWN)
@@ -21,14 +30,19 @@ def sort_key(group: Group) -> tuple[int, str, int, bool, str]:
 
 
 def datasets(groups: Sequence[Group]) -> list[str]:
-    """The data sets of these groups: the paper's in its order, then the others by name."""
+    """The data sets of these groups, in order."""
+    return named({group.dataset for group in groups})
+
+
+def named(names: Iterable[str]) -> list[str]:
+    """Data sets: the paper's in its order, then the others by name."""
     known = paper_figures.dataset_order()
 
     def key(name: str) -> tuple[int, str]:
         short = paper_figures.dataset_key(name)
         return (known.index(short) if short in known else len(known)), name
 
-    return sorted({group.dataset for group in groups}, key=key)
+    return sorted(names, key=key)
 
 
 def partner(group: Group, groups: Sequence[Group]) -> Group | None:

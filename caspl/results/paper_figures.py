@@ -45,6 +45,11 @@ def base_to_new(dataset: str, trainer: str) -> tuple[float, float, float] | None
     return None
 
 
+def trainer_of(method: str) -> str:
+    """What the paper's method is called here."""
+    return {"CLIP": "ZeroshotCLIP", "CLIP+boosting": "CasPL_ZeroshotCLIP"}.get(method, method)
+
+
 def ablation_measure(ablation: str) -> str:
     """What the paper's figures of an ablation are: hm, or another measure; hm where it has none."""
     return next((row["measure"] for row in rows("ablations") if row["ablation"] == ablation), "hm")

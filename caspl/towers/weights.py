@@ -57,12 +57,20 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return {key.removeprefix("module."): value for key, value in state.items() if key not in NO_WEIGHTS}
 
 
+TYPES = {
+    *(torch.float16, torch.bfloat16, torch.float32, torch.float64),
+    *(torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch.bool),
+}
+
+
 def require_whole(file: str, name: str, value: Tensor) -> None:
     """Refuse a tensor that stands for more numbers than its file holds: looking at it would take all memory.
 
     Raises:
         CasPLError: naming file and tensor.
     """
+    if value.layout != torch.strided or value.is_meta or value.dtype not in TYPES:
+        raise CasPLError(f"{name} in {file} is {value.dtype}, {value.layout}: plain tensors of numbers are read")
     if value.numel() * value.element_size() > value.untyped_storage().nbytes():
         raise CasPLError(f"{name} in {file}, of shape {tuple(value.shape)}, is larger than its file: it is damaged")
 
@@ -135,7 +143,10 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         raise ValueError("it holds no state dict")
     for wrapping in ("state_dict", "model"):
         content = content[wrapping] if isinstance(content.get(wrapping), Mapping) else content
-    return {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    found = {key: value for key, value in content.items() if isinstance(value, Tensor) and isinstance(key, str)}
+    if not found:
+        raise ValueError("it holds no tensors by name")
+    return found
 
 
 def _is_torchscript(path: Path) -> bool:

@@ -10,8 +10,17 @@ from typing import NamedTuple
 from caspl.data.listing import found_in
 from caspl.errors import CasPLError
 from datasets.protocol.subset import some
-from datasets.protocol.tables import is_split, read_list
-from datasets.protocol.walk import NO_CLASSES, PARTS, Found, class_images, folders, is_output
+from datasets.protocol.tables import is_list, is_split, read_list
+from datasets.protocol.walk import (
+    LEFT_BY_SYSTEMS,
+    NO_CLASSES,
+    PARTS,
+    Found,
+    class_images,
+    folders,
+    holds_folders_alone,
+    is_output,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +87,9 @@ def _in_folders(root: Path, others: Sequence[Path]) -> tuple[list[Found], list[s
     names = [name for name in here if root / name not in apart]
     # A look into a folder of images takes seconds on a network disk: only where the names do not tell.
     in_parts = bool(parts) and (
-        {"train", "test"} <= set(parts.values()) or all(name in parts or is_output(root / name) for name in names)
+        {"train", "test"} <= set(parts.values())
+        or all(name in parts or is_output(root / name) for name in names)
+        or any(holds_folders_alone(root / name) for name in parts)
     )
     classes = {name: folders(root / name) for name in parts} if in_parts else {}
     if any(classes.values()):
@@ -103,10 +114,9 @@ def _compare(root: Path, found: Iterable[Found], tables: Iterable[Path]) -> None
     """
     by_folders = {image.path: (image.classname, image.part) for image in found}
     for path in tables:
-        try:
-            by_list = {image.path: (image.classname, image.part) for image in read_list(path, root)}
-        except CasPLError:  # a table of something else, which is named as unused
+        if not is_list(path):  # a table of something else, which is named as unused
             continue
+        by_list = {image.path: (image.classname, image.part) for image in read_list(path, root)}
         parts = any(part for _, part in by_list.values()) and any(part for _, part in by_folders.values())
         if {name: said if parts else said[0] for name, said in by_list.items()} != {
             name: said if parts else said[0] for name, said in by_folders.items()
@@ -134,6 +144,6 @@ def say_unused(root: Path, used: Iterable[str], others: Iterable[Path]) -> None:
     below = first_folders(path.relative_to(root).as_posix() for path in others if path.is_relative_to(root))
     known = {*used, *below, *NO_CLASSES}
     here = sorted(path.name for path in root.iterdir() if not path.name.startswith((".", OWN_SPLIT)))
-    unused = [name for name in here if name not in known]
+    unused = [name for name in here if name not in known and name.lower() not in LEFT_BY_SYSTEMS]
     if unused:
         logger.warning("%s holds what is not used: %s", root, some(unused))

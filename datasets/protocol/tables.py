@@ -88,6 +88,17 @@ def is_split(path: Path) -> bool:
     return path.suffix.lower() == ".json" and isinstance(_json(path, _text(path)), dict)
 
 
+def is_list(path: Path) -> bool:
+    """Whether a table has columns of paths and classes, whatever is in them."""
+    try:
+        rows = _rows(path)
+        _column(path, rows, PATH_COLUMNS)
+        _column(path, rows, CLASS_COLUMNS)
+    except CasPLError:
+        return False
+    return True
+
+
 def inside(root: Path, path: str, where: str) -> str:
     """A path relative to the root.
 

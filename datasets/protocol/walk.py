@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from caspl.data.listing import IMAGE_SUFFIXES, class_folders, folders_and_images, image_files
+from caspl.data.listing import IMAGE_SUFFIXES, class_folders, contents
 from caspl.errors import CasPLError
+from datasets.protocol.subset import some
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +27,10 @@ PARTS = {
 """What folders and lists call the three lists of a split, in lower case."""
 
 NO_CLASSES = ("__MACOSX", "split_fewshot")  # left by archives of macOS, and by few-shot sampling
-RUN_FILES = {"log.txt", "result.json", "config.yaml", "command.txt", "resume.pt", ".claim"}
+RUN_FILES = {"log.txt", "result.json", "config.yaml", "command.txt", "resume.pt", ".claim", "checkpoint"}
+RUN_MARKS = {"result.json", "resume.pt", ".claim", "command.txt"}
+"""Of those, the ones that no folder of pictures holds by chance."""
+LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
 class Found(NamedTuple):
@@ -51,7 +56,7 @@ def images_below(folder: Path) -> list[str]:
     Raises:
         CasPLError: a folder cannot be listed, or a name is no Unicode.
     """
-    return sorted(_below(folder, ()))
+    return sorted(_below(folder, (), Counter()))
 
 
 def is_output(folder: Path) -> bool:
@@ -60,19 +65,32 @@ def is_output(folder: Path) -> bool:
     for _, _, names in os.walk(folder):
         if any(name.lower().endswith(IMAGE_SUFFIXES) for name in names):
             return False
-        left = left or any(name in RUN_FILES or name.endswith(".safetensors") for name in names)
+        left = left or any(name in RUN_FILES or name.endswith((".safetensors", ".pth.tar")) for name in names)
     return left
 
 
-def _below(folder: Path, above: tuple[Path, ...]) -> list[str]:
+def holds_folders_alone(folder: Path) -> bool:
+    """Whether a folder holds sub-folders, and no image beside them."""
+    names, images, _ = contents(folder)
+    return bool(_classes(folder, names)) and not images
+
+
+def _below(folder: Path, above: tuple[Path, ...], others: Counter[str]) -> list[str]:
+    """The images; counts the suffixes of other files, and what is left by runs."""
     here = folder.resolve()
     if here in above:
         return []
-    # One look for both: on a network disk, that at a large folder takes seconds.
-    names, files = folders_and_images(folder)
+    # One look for all: on a network disk, that at a large folder takes seconds.
+    names, files, rest = contents(folder)
+    others.update(name if name in RUN_MARKS else Path(name).suffix.lower() for name in rest if _counts(name))
     images = _readable(folder, [name for name in files if not name.lower().startswith("readme.")])
-    deeper = ((name, _below(folder / name, (*above, here))) for name in _classes(folder, names))
+    deeper = ((name, _below(folder / name, (*above, here), others)) for name in _classes(folder, names))
     return [*images, *(f"{name}/{path}" for name, paths in deeper for path in paths)]
+
+
+def _counts(name: str) -> bool:
+    hidden = name.startswith(".") and name not in RUN_MARKS
+    return not hidden and name.lower() not in LEFT_BY_SYSTEMS
 
 
 def _classes(folder: Path, names: list[str]) -> list[str]:
@@ -103,16 +121,21 @@ def class_images(root: Path, names: Sequence[str], below: str = "", part: str = 
     folder = root / below
     if not names:
         raise CasPLError(f"{folder} has no class folders: move each image into a folder named as its class")
-    loose = image_files(folder) if below else []  # what lies in the root is said by who looks at all of it
+    loose = contents(folder)[1] if below else []  # what lies in the root is said by who looks at all of it
     if loose:
         logger.warning("%s has images beside the class folders (%d), which are not used", folder, len(loose))
-    found = []
+    found, unread = [], Counter[str]()
     for name in names:
-        paths = images_below(folder / name)
-        if not paths and is_output(folder / name):
-            continue
+        others = Counter[str]()
+        paths = sorted(_below(folder / name, (), others))
+        if others.keys() & RUN_MARKS or (not paths and is_output(folder / name)):
+            continue  # an output folder, whatever pictures of curves are in it
         if not paths:
             known = ", ".join(suffix[1:] for suffix in IMAGE_SUFFIXES)
             raise CasPLError(f"the class folder {folder / name} holds no image ({known}): fill or delete it")
+        unread += others
         found += [Found((Path(below) / name / path).as_posix(), name, part) for path in paths]
+    if unread:
+        said = some([f"{count} {suffix or 'without a suffix'}" for suffix, count in sorted(unread.items())])
+        logger.warning("%s has files in its class folders that are not read as images: %s", folder, said)
     return found

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import train
+from caspl.errors import CasPLError
 from caspl.results import read_record
 from dassl.utils.logger import close_logger
 from tests.datasets.miniatures import images, numbered
@@ -127,7 +129,7 @@ def test_photos_of_some_trained_classes_are_judged_among_all(
         record = read_record(tmp_path / f"of {root}" / "result.json")
         assert record.test_images == 3 * len(names)
         log = (tmp_path / f"of {root}" / "log.txt").read_text(encoding="utf-8")
-        assert "judged among all 3 classes that were trained, also ant hill" in log
+        assert "judged among 3 of the 3 classes that were trained, also ant hill" in log
 
 
 def judged(root: Path, trained: list[str], subset: str = "all", **settings: Any) -> tuple[list[str], set[int]]:
@@ -146,11 +148,96 @@ def test_among_which_classes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -
     assert judged(tmp_path, ["n1", "n2", "n3"]) == (["n1", "n2", "n3"], {0, 2})
     # CLASSNAMES says otherwise, by what it names; SUBSAMPLE_CLASSES does too.
     assert judged(tmp_path, trained, CLASSNAMES="names.txt") == (["ant hill", "cat"], {0, 1})
+    (tmp_path / "one.txt").write_text("n1 ant hill")  # a rename of one folder names no choice
+    assert judged(tmp_path, ["ant hill", "n2", "n3"], CLASSNAMES="one.txt") == (["ant hill", "n2", "n3"], {0, 2})
+    assert judged(tmp_path, ["N1", "n2", "N3"]) == (["n1", "n2", "n3"], {0, 2})  # CLIP reads no capitals
     assert judged(tmp_path, trained, CLASSNAMES="more.txt") == (["ant hill", "bee", "cat"], {0, 2})
     assert judged(tmp_path, ["n1", "n2", "n3"], "base") == (["n1"], {0})
-    # None of them is new to the model, or all are: nothing to choose.
+    # None of them is new to the model, or all are.
     assert judged(tmp_path, ["n1", "n3"]) == (["n1", "n3"], {0, 1})
     assert judged(tmp_path, ["other"]) == (["n1", "n3"], {0, 1})
-    assert "has not learned" not in caplog.text
+    assert "has not learned n1, n3" in caplog.text
+    caplog.clear()
     assert judged(tmp_path, ["n1", "n2"]) == (["n1", "n3"], {0, 1})
     assert "the model has not learned n3: images are judged among the classes found here" in caplog.text
+
+
+def test_one_class_alone_is_no_question(tmp_path: Path) -> None:
+    images(tmp_path / "test", numbered("purple", count=3))
+    with pytest.raises(CasPLError, match="there is one class, purple, among which every answer is right"):
+        folder(tmp_path, TRAINED_CLASSES=("red", "blue"))
+    assert judged(tmp_path, ["red", "purple"]) == (["red", "purple"], {1})
+
+
+# What is no class, no image or no place ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parts", [("test",), ("train", "val"), ("train",)])
+def test_train_and_test_are_no_classes_beside_another_folder(
+    parts: tuple[str, ...], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for part in parts:
+        images(tmp_path / part, numbered("ant", "bee", count=4))
+    images(tmp_path, ["extra/a.jpg", "extra/b.jpg"])
+    if parts == ("test",):
+        assert folder(tmp_path).classnames == ["ant", "bee"]
+        assert f"{tmp_path} holds what is not used: extra" in caplog.messages
+    else:
+        assert "there are no test images" in refused(tmp_path)
+
+
+def test_an_output_folder_with_pictures_is_none(tmp_path: Path) -> None:
+    images(tmp_path, numbered("ant", "bee", count=4) + ["output/run/curve.png", "output/run/plot.png"])
+    (tmp_path / "output" / "run" / "result.json").write_text("{}")
+    assert folder(tmp_path).classnames == ["ant", "bee"]
+
+
+def test_files_that_are_no_images_here_are_named(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    images(tmp_path, numbered("ant", "bee", count=4))
+    for name in ("ant/a.heic", "ant/b.heic", "bee/notes.txt", "bee/Thumbs.db", "bee/.hidden"):
+        (tmp_path / name).write_bytes(b"")
+    assert folder(tmp_path).classnames == ["ant", "bee"]
+    assert f"{tmp_path} has files in its class folders that are not read as images: 2 .heic, 1 .txt" in caplog.messages
+
+
+def test_pipes_folders_and_links_to_nothing(tmp_path: Path) -> None:
+    images(tmp_path, numbered("ant", "bee", count=4))
+    (tmp_path / "ant" / "folder.png").mkdir()
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "ant" / "pipe.png")
+    assert sum(sizes(folder(tmp_path))) == 8
+    (tmp_path / "bee" / "link.png").symlink_to(tmp_path / "nowhere.png")
+    assert "link.png leads to nothing: mend or remove it" in refused(tmp_path)
+
+
+def test_a_list_with_a_fault_is_a_list(tmp_path: Path) -> None:
+    images(tmp_path, numbered("ant", "bee", count=4))
+    rows(tmp_path / "labels.csv", ("path", "class"), ("ant/image_0001.jpg", "ant"), ("ant/image_0002.jpg", ""))
+    assert "labels.csv, row 2: the column class is empty" in refused(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--output-dir", "ROOT"], "is the folder of the data: use another"),
+        (["DATASET.FOLDER.TRAINED_CLASSES", "['ant']"], "DATASET.FOLDER.TRAINED_CLASSES is for --eval-only"),
+        (["INPUT.SIZE", "(32,)"], "INPUT.SIZE holds 2 numbers, not (32,)"),
+        (["OPTIM.STEPSIZE", "()"], "OPTIM.STEPSIZE holds at least one number, not ()"),
+        (["OPTIM.STEPSIZE", "('a',)"], "OPTIM.STEPSIZE must be"),
+        (["DATASET.TEMPLATE", "nothing"], "it is DATASET.TEMPLATE"),
+    ],
+)
+def test_settings_that_no_run_can_have(
+    words: list[str], sentence: str, clips: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images(tmp_path, numbered("ant", "bee", count=4))
+    # fmt: off
+    line = [
+        "--root", str(tmp_path), "--trainer", "ZeroshotCLIP", "--seed", "1", "--backbone", clips["student"],
+        "--dataset-config-file", str(REPO / "configs/datasets/folder.yaml"), "--output-dir", str(tmp_path / "out"),
+        "INPUT.SIZE", "(32, 32)", "DATALOADER.NUM_WORKERS", "0",
+        *(word.replace("ROOT", str(tmp_path)) for word in words),
+    ]
+    # fmt: on
+    assert train.main(line) == 2
+    assert sentence in capsys.readouterr().err

@@ -29,5 +29,5 @@ def pair(base: float, new: float, **changes: Any) -> list[RunRecord]:
 def write_all(folder: Path, records: list[RunRecord]) -> Path:
     """Every record in a folder of its own whose name says nothing about it."""
     for number, item in enumerate(records):
-        write_record(folder / "runs" / f"{number:03d}", item)
+        write_record(folder / "runs" / f"{number:04d}", item)
     return folder

@@ -89,7 +89,7 @@ def test_writes_a_file(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("make", "options", "says"),
     [
         ([], [], "no run records"),
-        ([record(classes="all")], [], "none of the 1 run records"),
+        ([record(classes="all", protocol="boosting")], [], "fits the choice; there are dataset: EuroSAT"),
         ([record()], ["--shots", "4"], "fits the choice; there are dataset: EuroSAT; trainer: CoOp; shots: 16"),
     ],
 )

@@ -59,7 +59,7 @@ class Logger:
             # At once: a killed run keeps its log, and a forked worker inherits no unwritten text.
             self.file.flush()
         except OSError as error:
-            self._give_up(error)
+            self._give_up(self.file, error)
 
     def writelines(self, lines: Sequence[str]) -> None:
         """Write several strings to both."""
@@ -76,7 +76,7 @@ class Logger:
             self.file.flush()
             os.fsync(self.file.fileno())
         except OSError as error:
-            self._give_up(error)
+            self._give_up(self.file, error)
 
     def close(self) -> None:
         """Close the file. The console is not ours to close."""
@@ -84,10 +84,10 @@ class Logger:
         if file is not None:
             file.close()
 
-    def _give_up(self, error: OSError) -> None:
-        file, self.file = self.file, None
+    def _give_up(self, file: TextIO, error: OSError) -> None:
+        self.file = None
         with suppress(OSError):  # it tries once more to write what is left
-            file.close()  # type: ignore[union-attr]
+            file.close()
         with suppress(ValueError):
             self.console.write(f"{self.path} takes no more lines: {error.strerror or error}\n")
 

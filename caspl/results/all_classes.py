@@ -1,0 +1,251 @@
+"""Views of tests on all classes: few-shot curves, and what is trained on one data set and tested on others.
+
+A row is a method with its config, a column a number of shots or a data set. An average is over the columns, or data
+sets, that its name says, and missing where one of them is: nothing is averaged away.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from caspl.results import order, paper_figures
+from caspl.results.collect import is_zero_shot, later, summarize
+from caspl.results.record import RunRecord
+from caspl.results.tables import MISSING, Cell, Figure, Table
+
+logger = logging.getLogger(__name__)
+
+NOTE = "±: sample standard deviation over seeds (of a difference: over the seeds' differences)."
+SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR")
+"""Of ImageNet, those that the paper averages over; ImageNet-A has a column of its own."""
+ALL_SHIFTS = (*SHIFTS, "ImageNetA")
+AVERAGE = "average"
+
+BySeed = dict[int, float]
+
+
+@dataclass
+class Row:
+    """Tests of one method; ``cells`` maps a column to accuracies in percent by seed."""
+
+    trainer: str
+    config: str
+    shots: int
+    cells: dict[str, BySeed] = field(default_factory=dict)
+
+    @property
+    def count(self) -> int:
+        """The most seeds that a cell has."""
+        return max((len(cell) for cell in self.cells.values()), default=0)
+
+
+def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool = False) -> list[Table]:
+    """A table a data set, of what was trained on it, with a column for each number of shots; then their average."""
+    chosen = _chosen(record for record in records if _source(record) in ("", record.dataset))
+    shots = sorted({record.shots for record in chosen if not is_zero_shot(record)}, key=_shots_order)
+    if not shots:
+        return []
+    columns = [_shots_name(number) for number in shots]
+    by_dataset: dict[str, dict[tuple[str, str], Row]] = {}
+    for record in chosen:
+        rows = by_dataset.setdefault(record.dataset, {})
+        row = rows.setdefault((record.trainer, record.config), Row(record.trainer, record.config, 0))
+        # What learns nothing from shots is a line across the figure.
+        for column in columns if is_zero_shot(record) else [_shots_name(record.shots)]:
+            row.cells.setdefault(column, {})[record.seed] = _accuracy(record)
+    trained = {record.dataset for record in chosen if not is_zero_shot(record)}
+    datasets = order.named(name for name in by_dataset if name in trained)
+    several = any(_several(by_dataset[name].values()) for name in datasets)
+    tables = []
+    for name in datasets:
+        expected = {column: _papers_shots(name, column) for column in columns}
+        tables.append(
+            _table(name, list(by_dataset[name].values()), columns, expected if paper else {}, difference, several)
+        )
+    if len(datasets) > 1:
+        averages = _average([by_dataset[name] for name in datasets], columns, several)
+        whole = {paper_figures.dataset_key(name) for name in datasets} == set(paper_figures.dataset_order())
+        expected = {column: _papers_shots("average", column) for column in columns} if paper and whole else {}
+        if paper and not whole:
+            expected = {column: {} for column in columns}
+        tables.append(_table(f"average of {len(datasets)} data sets", averages, columns, expected, difference, several))
+    return tables
+
+
+def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, difference: bool = False) -> list[Table]:
+    """A table a source, of what was trained on it and tested on others.
+
+    Args:
+        records: of any runs.
+        shifts: whether the others are ImageNet's shifts, or all else.
+        paper, difference: see :class:`caspl.results.base_new.Options`.
+    """
+    chosen = _chosen(records)
+    far = {(_source(record), record.dataset) for record in chosen if _source(record) not in ("", record.dataset)}
+    tables = []
+    for source in order.named({source for source, _ in far}):
+        found = order.named({name for one, name in far if one == source})
+        targets = [name for name in found if (name in ALL_SHIFTS) == shifts]
+        if not targets:
+            continue
+        averaged = [name for name in SHIFTS if name in targets] if shifts else targets
+        rows: dict[tuple[str, str, int], Row] = {}
+        for record in chosen:
+            if _source(record) in ("", source) and record.dataset in (source, *targets):
+                shots = 0 if is_zero_shot(record) else record.shots
+                key = (record.trainer, record.config, shots)
+                cells = rows.setdefault(key, Row(*key)).cells
+                cells.setdefault(record.dataset, {})[record.seed] = _accuracy(record)
+        for row in rows.values():
+            row.cells[AVERAGE] = _mean_of([row.cells.get(name) for name in averaged])
+        columns = [source, *averaged, AVERAGE, *(name for name in targets if name not in averaged)]
+        expected = {column: _papers_shifts(column) for column in columns} if shifts and paper else {}
+        told = [row for row in rows.values() if any(name in row.cells for name in targets)]
+        title = f"trained on {source}, average of {', '.join(averaged) if shifts else f'{len(averaged)} data sets'}"
+        tables.append(_table(title, told, columns, expected, difference, _several(told)))
+    return tables
+
+
+def _table(
+    title: str,
+    rows: Sequence[Row],
+    columns: Sequence[str],
+    expected: Mapping[str, Mapping[str, float]],
+    difference: bool,
+    several: bool,
+) -> Table:
+    """Rows by the age of the methods, with their config where a method has several, and the paper's figures behind."""
+    shots = len({row.shots for row in rows if row.shots}) > 1
+    head = ["method", *["config"] * several, *["shots"] * shots, *columns, "seeds"]
+    head += [f"paper {column}" for column in expected]
+    lines: list[list[Cell]] = []
+    for row in sorted(rows, key=order.sort_key):
+        label: list[Cell] = [*[row.config] * several, *[str(row.shots or MISSING)] * shots]
+        own = [_figure(row.cells.get(column)) for column in columns]
+        told = [Figure(found.get(row.trainer)) for found in expected.values()]
+        lines.append([row.trainer, *label, *own, str(row.count), *told])
+        plain = _plain(row, rows) if difference else None
+        if plain is not None:
+            gains = [_gain(row.cells.get(column), plain.cells.get(column)) for column in columns]
+            theirs = [_difference(found.get(row.trainer), found.get(plain.trainer)) for found in expected.values()]
+            lines.append([f"{row.trainer} - {plain.trainer}", *label, *gains, MISSING, *theirs])
+    return Table(title, head, lines)
+
+
+def _several(rows: Iterable[Row]) -> bool:
+    return any(count > 1 for count in Counter((row.trainer, row.shots) for row in rows).values())
+
+
+def _plain(row: Row, rows: Sequence[Row]) -> Row | None:
+    """The X that this CasPL_X extends: with the same config, or the only one."""
+    if not row.trainer.startswith(order.PREFIX):
+        return None
+    method = row.trainer.removeprefix(order.PREFIX)
+    found = [other for other in rows if other.trainer == method and other.shots in (0, row.shots)]
+    same = [other for other in found if other.config == row.config]
+    rivals = [other for other in rows if other.trainer == row.trainer and other.shots == row.shots]
+    return same[0] if same else found[0] if len(found) == len(rivals) == 1 else None
+
+
+def _figure(by_seed: BySeed | None) -> Figure:
+    found = summarize(by_seed or {})
+    return Figure(None) if found is None else Figure(found.mean, found.spread)
+
+
+def _gain(of: BySeed | None, to: BySeed | None) -> Figure:
+    """With the spread of the seeds' differences where both have the same seeds."""
+    one, other = summarize(of or {}), summarize(to or {})
+    if one is None or other is None:
+        return Figure(None, signed=True)
+    assert of is not None
+    assert to is not None
+    paired = summarize({seed: of[seed] - to[seed] for seed in of}) if of.keys() == to.keys() else None
+    return Figure(one.mean - other.mean, paired.spread if paired else None, signed=True)
+
+
+def _difference(of: float | None, to: float | None) -> Figure:
+    return Figure(None if of is None or to is None else of - to, signed=True)
+
+
+def _average(datasets: Sequence[Mapping[tuple[str, str], Row]], columns: Sequence[str], several: bool) -> list[Row]:
+    """The mean over data sets, of every method; where there are several configs, of each."""
+    found: dict[tuple[str, str], list[Row]] = {}
+    for rows in datasets:
+        for row in rows.values():
+            found.setdefault((row.trainer, row.config if several else ""), []).append(row)
+    averages = []
+    for (trainer, _), rows_of in found.items():
+        configs = {row.config for row in rows_of}
+        made = Row(trainer, configs.pop() if len(configs) == 1 else "several", 0)
+        whole = len(rows_of) == len(datasets)
+        for column in columns:
+            made.cells[column] = _mean_of([row.cells.get(column) for row in rows_of]) if whole else {}
+        averages.append(made)
+    return averages
+
+
+def _mean_of(parts: Sequence[BySeed | None]) -> BySeed:
+    """The mean of each seed that all parts have; empty where a part is missing."""
+    there = [part for part in parts if part]
+    if not parts or len(there) < len(parts):
+        return {}
+    seeds = set.intersection(*(set(part) for part in there))
+    return {seed: statistics.fmean(part[seed] for part in there) for seed in sorted(seeds)}
+
+
+def _chosen(records: Iterable[RunRecord]) -> list[RunRecord]:
+    """Tests of all classes; of two for the same seed the one that finished last."""
+    chosen: dict[tuple[str, str, str, int, str, int], RunRecord] = {}
+    for record in records:
+        if record.classes != "all" or record.protocol == "boosting":
+            continue
+        shots = 0 if is_zero_shot(record) else record.shots
+        key = (record.dataset, record.trainer, record.config, shots, _source(record), record.seed)
+        chosen[key] = later(chosen[key], record) if key in chosen else record
+    return list(chosen.values())
+
+
+def _source(record: RunRecord) -> str:
+    """The data set that the tested tokens have learned from; empty where nothing did, or nothing is known."""
+    learned = record.trained_on
+    if not learned and record.tested:
+        return ""
+    boosting = learned.get("boosting") or {}
+    if not learned and not is_zero_shot(record):
+        return record.dataset  # of older records
+    return str(learned.get("dataset") or boosting.get("dataset") or "")
+
+
+def _accuracy(record: RunRecord) -> float:
+    return record.metrics["accuracy"]
+
+
+def _shots_order(shots: int) -> float:
+    return float("inf") if shots < 1 else shots
+
+
+def _shots_name(shots: int) -> str:
+    return "all images" if shots < 1 else f"{shots} shots" if shots > 1 else "1 shot"
+
+
+def _papers_shots(dataset: str, column: str) -> dict[str, float]:
+    """The paper's figures at a number of shots, by trainer."""
+    number = column.partition(" ")[0]
+    return {
+        trainer: float(row[number])
+        for row in paper_figures.rows("few_shot")
+        for trainer in [paper_figures.trainer_of(row["method"])]
+        if paper_figures.dataset_key(row["dataset"]) == paper_figures.dataset_key(dataset) and row.get(number)
+    }
+
+
+def _papers_shifts(column: str) -> dict[str, float]:
+    names = {"ImageNet": "imagenet", "ImageNetV2": "imagenetv2", "ImageNetSketch": "imagenet_sketch"}
+    names |= {"ImageNetR": "imagenet_r", AVERAGE: "target_average"}
+    key = names.get(column, "")
+    rows = paper_figures.rows("domain_generalization")
+    return {paper_figures.trainer_of(row["method"]): float(row[key]) for row in rows if row.get(key)}
