@@ -23,8 +23,10 @@ from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the library beside which train.py stands, not another
+import estimate
 from run_once import is_done
 from side_by_side import Executor
+from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
 from caspl.protocols import Request, Run, names, plan, read_protocol
@@ -46,6 +48,7 @@ def parser() -> argparse.ArgumentParser:
     add("--output", default=os.environ.get("OUTPUT", "output"), metavar="DIR", help="default: $OUTPUT, else output")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time, on a GPU each where there are several")
     add("--dry-run", action="store_true", help="only print the commands of the runs that are missing")
+    add("--estimate", action="store_true", help="only say how much work it is, and how long that takes here")
     add("--show", action="store_true", help="let runs print here, not into OUTPUT/logs; for one job")
     add("options", nargs="*", metavar="KEY VALUE", help="config pairs of the adapting runs")
     return p
@@ -104,7 +107,7 @@ def command(run: Run, args: argparse.Namespace, request: Request) -> list[str]:
     return [*plugins, "--root", args.root, "--output-dir", str(run.folder), *run.arguments]
 
 
-def check(commands: Sequence[list[str]]) -> None:
+def check(commands: Sequence[list[str]]) -> list[CfgNode]:
     """Merge and check the configs of runs, so that a wrong key is found before the first of them begins.
 
     Raises:
@@ -116,9 +119,12 @@ def check(commands: Sequence[list[str]]) -> None:
     from trainers.config import build_cfg
     from trainers.user_modules import load_plugins
 
+    configs = []
     for words in commands:
         args = train.parser().parse_intermixed_args(words)
-        session.check(build_cfg(args, load_plugins(args.plugin)), args)
+        configs.append(build_cfg(args, load_plugins(args.plugin)))
+        session.check(configs[-1], args)
+    return configs
 
 
 def _print_commands(missing: Sequence[Run], args: argparse.Namespace, request: Request, stream: IO[str]) -> None:
@@ -141,6 +147,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print_commands(missing, args, request, sys.stdout)
             print(f"# {len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
             return 0
+        if args.estimate:
+            configs = check([command(run, args, request) for run in missing])
+            print("\n".join(estimate.lines(zip(missing, configs, strict=True), request.output, args.jobs)))
+            return 0
         if args.show:
             for run in runs:
                 if run not in missing:
@@ -160,7 +170,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def show_table(request: Request) -> int:
     """Print the table of what was asked for."""
-    table = [sys.executable, "-m", "caspl.results", str(request.output / request.protocol.folder.partition("/")[0])]
+    name = request.protocol.name
+    folder = request.output / name
+    if not request.protocol.folder.startswith(name):  # its trainings are another protocol's
+        folder = request.output
+    table = [sys.executable, "-m", "caspl.results", str(folder), "--table", name]
     chosen = ["--trainer", *request.methods] if request.methods else []
     environment = dict(os.environ)
     environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPO), environment.get("PYTHONPATH", ""))))

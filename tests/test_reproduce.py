@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +17,13 @@ import pytest
 from caspl.errors import CasPLError
 from caspl.files import Claim
 from caspl.protocols import Request, Run, names, plan, read_protocol
-from caspl.results import paper_figures
+from caspl.results import paper_figures, write_record
+from tests.results.made import record as made_record
 from tests.runs import REPO
+from trainers.recorder import plain
 
 sys.path.append(str(REPO / "scripts"))
+import estimate
 import reproduce
 import side_by_side
 
@@ -140,6 +144,35 @@ def test_unknown_tables() -> None:
 def test_the_data_sets_are_the_papers() -> None:
     order = paper_figures.dataset_order()
     assert [paper_figures.dataset_key(name) for name in read_protocol("base2new").sources] == order
+
+
+@pytest.mark.parametrize(
+    ("name", "count"), [("base2new", 561), ("few_shot", 847), ("cross_dataset", 277), ("domain_generalization", 132)]
+)
+def test_the_numbers_of_the_documents(name: str, count: int) -> None:
+    assert len(plan(request(name, seeds=(1, 2, 3)))) == count
+    assert f"| {count} |" in (REPO / "docs/reproduce.md").read_text(encoding="utf-8")
+
+
+def test_the_estimate_counts_steps_and_takes_times_from_what_is_finished(tmp_path: Path) -> None:
+    asked = request("base2new", datasets=("eurosat",), methods=("CoOp", "CasPL_CoOp"), seeds=(1, 2))
+    args = reproduce.parser().parse_args(["base2new"])
+    runs = plan(asked)
+    configs = reproduce.check([reproduce.command(run, args, asked) for run in runs])
+    found = {
+        run.title: estimate.work(cfg, "--eval-only" in run.arguments) for run, cfg in zip(runs, configs, strict=True)
+    }
+    assert found["phase 1 eurosat vit_b16_c2_ep20_batch4_8+8ctx_l12 seed 1"] == estimate.Work(67500, 8100)
+    assert found["CoOp eurosat base 16 shots seed 1"] == estimate.Work(2 * 200, 4050)  # 5 classes of 16, batch 32
+    assert found["CoOp eurosat new 16 shots seed 1"] == estimate.Work(0, 4050)
+    untimed = estimate.lines(pairs, tmp_path / "nothing", 1)
+    assert untimed[-1] == "about 0.00 h, and 9 runs of which none like them has been timed here"
+    cfg = next(cfg for run, cfg in pairs if run.title.startswith("CoOp eurosat base"))
+    timed = made_record(80.0, config=cfg.TRAINER.RECORD.CONFIG, test_images=4050, settings=plain(cfg))
+    write_record(tmp_path / "run", replace(timed, seconds={"train": 800.0, "test": 405.0}))
+    last = estimate.lines(pairs, tmp_path, 2)
+    assert "train CoOp on EuroSAT: 2 runs, 800 steps, 8,100 test images: 0.67 h" in last
+    assert last[-1].startswith("about 0.45 h on 2 at a time, and 5 runs")
 
 
 # The execution -------------------------------------------------------------------------------------------------------

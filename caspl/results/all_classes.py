@@ -105,7 +105,8 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
         columns = [source, *averaged, AVERAGE, *(name for name in targets if name not in averaged)]
         expected = {column: _papers_shifts(column) for column in columns} if shifts and paper else {}
         told = [row for row in rows.values() if any(name in row.cells for name in targets)]
-        title = f"trained on {source}, average of {', '.join(averaged) if shifts else f'{len(averaged)} data sets'}"
+        named = ", ".join(averaged) if len(averaged) < 4 else f"{len(averaged)} data sets"
+        title = f"trained on {source}, average of {named}"
         tables.append(_table(title, told, columns, expected, difference, _several(told)))
     return tables
 

@@ -1,0 +1,107 @@
+"""How much work a plan is: steps of training and images of tests, and hours where runs like it have been timed here."""
+
+from __future__ import annotations
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from caspl.data import PUBLISHED
+from caspl.protocols import Run
+from caspl.results.collect import find_records
+from caspl.results.record import RunRecord
+
+COUNTS = {"TinySat": (20, (4000, 400, 1000))}
+"""Classes, and images of train, val and test, of data sets that are not published ones."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """Of one run: steps of training and images of its test; those of half the classes are taken as half the images."""
+
+    steps: int
+    images: int
+
+
+def work(cfg: CfgNode, evaluates: bool) -> Work | None:
+    """The work of a run; None where the size of its data set is not known."""
+    name = cfg.DATASET.NAME
+    known = next((one for one in PUBLISHED.values() if one.name == name), None)
+    if known is None and name not in COUNTS:
+        return None
+    classes, counts = (known.classes, known.counts) if known else COUNTS[name]
+    share = {"all": 1.0, "base": (classes + 1) // 2 / classes, "new": classes // 2 / classes}
+    part = share[cfg.DATASET.SUBSAMPLE_CLASSES]
+    tested = round(counts[2] * part)
+    if evaluates or "Zeroshot" in cfg.TRAINER.NAME:
+        return Work(0, tested)
+    shots = cfg.DATASET.NUM_SHOTS
+    images = round(classes * part) * shots if shots > 0 else round(counts[0] * part)
+    batch = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
+    # The last, smaller batch is left out, unless there is no other.
+    return Work(max(1, images // batch) * cfg.OPTIM.MAX_EPOCH, tested)
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of a step and of a tested image, by trainer and config, from finished runs."""
+
+    step: Mapping[tuple[str, str], float]
+    image: Mapping[str, float]
+
+    @classmethod
+    def of(cls, output: Path) -> Times:
+        """From the records below a folder."""
+        steps: dict[tuple[str, str], list[float]] = defaultdict(list)
+        images: dict[str, list[float]] = defaultdict(list)
+        for record in find_records(output) if output.is_dir() else []:
+            if record.seconds.get("test") and record.test_images:
+                images[record.trainer].append(record.seconds["test"] / record.test_images)
+            found = _steps(record)
+            if found:
+                steps[record.trainer, record.config].append(record.seconds["train"] / found)
+        return cls(
+            {key: statistics.median(several) for key, several in steps.items()},
+            {key: statistics.median(several) for key, several in images.items()},
+        )
+
+
+def _steps(record: RunRecord) -> int:
+    """Of a training that was recorded whole."""
+    if record.tested or not record.seconds.get("train") or not record.settings:
+        return 0
+    cfg = CfgNode(record.settings)
+    found = work(cfg, False)
+    return found.steps if found else 0
+
+
+def lines(runs: Iterable[tuple[Run, CfgNode]], output: Path, slots: int) -> list[str]:
+    """What to print of a plan: one line each kind of run, then the sum."""
+    times = Times.of(output)
+    kinds: dict[tuple[str, str, str], list[tuple[Work | None, float | None]]] = defaultdict(list)
+    for run, cfg in runs:
+        evaluates = "--eval-only" in run.arguments
+        found = work(cfg, evaluates)
+        name, config = cfg.TRAINER.NAME, cfg.TRAINER.RECORD.CONFIG
+        seconds = None
+        if found is not None:
+            step, image = times.step.get((name, config)), times.image.get(name)
+            known = (step is not None or not found.steps) and image is not None
+            seconds = found.steps * (step or 0) + found.images * (image or 0) if known else None
+        kinds[("test" if evaluates else "train"), name, cfg.DATASET.NAME].append((found, seconds))
+    shown, total, unknown = [], 0.0, 0
+    for (what, name, dataset), several in kinds.items():
+        steps = sum(found.steps for found, _ in several if found)
+        images = sum(found.images for found, _ in several if found)
+        timed = [seconds for _, seconds in several if seconds is not None]
+        total, unknown = total + sum(timed), unknown + len(several) - len(timed)
+        hours = f"{sum(timed) / 3600:.2f} h" if len(timed) == len(several) else "not timed here yet"
+        size = f"{steps:,} steps, {images:,} test images" if any(found for found, _ in several) else "of unknown size"
+        shown.append(f"{what} {name} on {dataset}: {len(several)} runs, {size}: {hours}")
+    rest = f", and {unknown} runs of which none like them has been timed here" if unknown else ""
+    side = f" on {slots} at a time" if slots > 1 else ""
+    return [*shown, f"about {total / slots / 3600:.2f} h{side}{rest}"]
