@@ -35,6 +35,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--eval-only", action="store_true", help="evaluate the checkpoint in --model-dir")
     p.add_argument("--model-dir", metavar="DIR", default="", help="run folder to load for --eval-only")
     p.add_argument("--load-epoch", type=int, help="checkpoint to load (default: the best, else the last)")
+    p.add_argument("--save-predictions", action="store_true", help="the answer to each test image, as predictions.csv")
     p.add_argument("--no-train", action="store_true", help="only build everything")
     p.add_argument("--resume", metavar="DIR", help="continue the run of another folder")
     p.add_argument("--source-domains", nargs="+", help="for domain data sets")

@@ -159,9 +159,8 @@ def test_the_estimate_counts_steps_and_takes_times_from_what_is_finished(tmp_pat
     args = reproduce.parser().parse_args(["base2new"])
     runs = plan(asked)
     configs = reproduce.check([reproduce.command(run, args, asked) for run in runs])
-    found = {
-        run.title: estimate.work(cfg, "--eval-only" in run.arguments) for run, cfg in zip(runs, configs, strict=True)
-    }
+    pairs = list(zip(runs, configs, strict=True))
+    found = {run.title: estimate.work(cfg, "--eval-only" in run.arguments) for run, cfg in pairs}
     assert found["phase 1 eurosat vit_b16_c2_ep20_batch4_8+8ctx_l12 seed 1"] == estimate.Work(67500, 8100)
     assert found["CoOp eurosat base 16 shots seed 1"] == estimate.Work(2 * 200, 4050)  # 5 classes of 16, batch 32
     assert found["CoOp eurosat new 16 shots seed 1"] == estimate.Work(0, 4050)

@@ -32,6 +32,8 @@ from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
+from trainers.answers import write_classes, write_confusion, write_predictions
+from trainers.history import History
 from trainers.recorder import RunRecorder
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,7 @@ class PromptTrainer(Stepping, TrainerX):
     boosted: ClassVar[bool] = False
     loaded: Path | None = None  # the checkpoint that is evaluated
     _reference_asked = False
+    _validated: dict[str, float] = {}
     rolling_resume = True  # a killed run goes on from its last epoch, bit for bit
 
     # What a method states ------------------------------------------------------------------------------------
@@ -172,10 +175,25 @@ class PromptTrainer(Stepping, TrainerX):
 
     def before_train(self) -> None:
         keep_settings(self.cfg, self.sections())
+        self.history = History(self.output_dir)
         self.start()
         if self.boosted and self.cfg.TRAINER.CASPL.REFERENCE != "plain" and not self._reference_asked:
             logger.warning("TRAINER.CASPL.REFERENCE is not used: %s has no reference", type(self).__name__)
         super().before_train()
+        self.history.begin(self.start_epoch)
+
+    def before_epoch(self) -> None:
+        self._validated, self._lr = {}, float(self.get_current_lr())
+        super().before_epoch()
+
+    def numbers_arrived(self, numbers: list[tuple[int, dict[str, float]]]) -> None:
+        super().numbers_arrived(numbers)
+        self.history.add(row for _, row in numbers)
+
+    def after_epoch(self) -> None:
+        super().after_epoch()
+        seconds = self.recorder.so_far().get("train", 0.0)
+        self.history.end(self.epoch + 1, lr=self._lr, **self._validated, seconds=seconds)
 
     def resume(self) -> None:
         with refused(f"the run in {self.output_dir} cannot be continued ({{}}); use another --output-dir", SHARED):
@@ -202,7 +220,25 @@ class PromptTrainer(Stepping, TrainerX):
             accuracy = super().test(split)
         if (split or self.cfg.TEST.SPLIT) == "test":
             self.recorder.write(type(self).__name__, self.test_results, len(self.dm.dataset.test))
+            self._write_answers()
+        else:
+            self._validated = {f"val_{name}": float(value) for name, value in self.test_results.items()}
         return accuracy
+
+    def _write_answers(self) -> None:
+        """What the test's answers were, where that was asked for; beside the record of the test."""
+        asked, dataset = self.cfg.TEST, self.dm.dataset
+        labels, answers = (getattr(self.evaluator, name, None) for name in ("_y_true", "_y_pred"))
+        if labels is None or answers is None or not self.runtime.writes:  # an evaluator of the user's own
+            return
+        where = self.recorder.beside
+        if asked.SAVE_PREDICTIONS:
+            images = [item.impath for item in dataset.test]
+            write_predictions(where("predictions"), images, labels, answers, dataset.classnames)
+        if asked.PER_CLASS_RESULT:
+            write_classes(where("classes"), labels, answers, dataset.classnames)
+        if asked.COMPUTE_CMAT:
+            write_confusion(where("confusion"), labels, answers, dataset.classnames)
 
     @classmethod
     def find_run(cls, cfg: CfgNode, directory: str, epoch: int | None = None) -> Path:

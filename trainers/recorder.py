@@ -103,6 +103,11 @@ class RunRecorder:
         data = self.cfg.DATASET
         return f"{EVALUATIONS}/{data.NAME}-{data.SUBSAMPLE_CLASSES}{self._epoch}.json"
 
+    def beside(self, what: str) -> Path:
+        """A CSV file beside the record, with its name in front where that is an evaluation's."""
+        stem = self._file().removesuffix(".json").removesuffix(FILE_NAME.removesuffix(".json"))
+        return Path(self.cfg.OUTPUT_DIR) / f"{stem}{'-' if stem else ''}{what}.csv"
+
     def _pause(self) -> None:
         """Put the time of what is running on its account."""
         self.seconds = self.so_far()

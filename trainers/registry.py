@@ -98,6 +98,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     """Add what the registered trainers and data sets read to a default config, in place."""
     for section, defaults in SECTIONS.items():
         cfg.TRAINER[section] = CfgNode(dict(defaults))
+    cfg.TEST.SAVE_PREDICTIONS = False  # predictions.csv: the answer to each image of the test
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
     cfg.DATASET.TEMPLATE = ""  # for zero-shot CLIP and the teacher; empty: the data set's own
     cfg.DATASET.FOLDER = CfgNode(dict(FOLDER))

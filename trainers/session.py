@@ -66,6 +66,10 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
     check_choices(cfg, OURS)
     if args.model_dir and not args.eval_only:
         raise CasPLError("--model-dir is for --eval-only; phase 2 finds its boosting tokens by itself")
+    if cfg.TEST.SAVE_PREDICTIONS and cfg.DATALOADER.TEST.SAMPLER != "SequentialSampler":
+        raise CasPLError(
+            "TEST.SAVE_PREDICTIONS needs the test images in order: DATALOADER.TEST.SAMPLER SequentialSampler"
+        )
     if cfg.DATASET.FOLDER.TRAINED_CLASSES and not args.eval_only:
         raise CasPLError("DATASET.FOLDER.TRAINED_CLASSES is for --eval-only")
     if cfg.DATASET.ROOT and Path(cfg.OUTPUT_DIR).resolve() == Path(cfg.DATASET.ROOT).expanduser().resolve():
