@@ -29,7 +29,7 @@ from side_by_side import Executor
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
-from caspl.protocols import Request, Run, names, plan, read_protocol
+from caspl.protocols import Request, Run, names, plan_all, read_protocol, requests_of
 
 REPO = Path(__file__).resolve().parents[1]
 
@@ -37,7 +37,7 @@ REPO = Path(__file__).resolve().parents[1]
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("table", metavar="TABLE", help=", ".join(names()))
+    p.add_argument("table", metavar="TABLE", help=f"{', '.join(names())}, or a .yaml of your own (docs/reproduce.md)")
     add = p.add_argument
     add("--datasets", nargs="+", default=[], metavar="NAME", help="in configs/datasets, or paths of .yaml files")
     add("--methods", nargs="+", default=[], metavar="TRAINER", help="default: those of the paper's table")
@@ -70,6 +70,7 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
                 raise CasPLError(f"{name} holds numbers, not {word!r}")
         return tuple(int(word) for word in words(name))
 
+    own = args.table.endswith(".yaml")
     if len(args.options) % 2:
         raise CasPLError(
             f"options come as KEY VALUE pairs, but {' '.join(args.options)!r} has {len(args.options)} words"
@@ -82,12 +83,12 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
     if not seed.isdigit() and seed != "same":
         raise CasPLError(f"BOOST_SEED is a number, or same: that of each run, not {seed!r}")
     return Request(
-        read_protocol(args.table),
+        read_protocol("base2new" if own else args.table),
         REPO / "configs",
         Path(args.output),
         tuple(args.datasets),
         tuple(args.methods or words("METHODS")),
-        tuple(args.seeds) or numbers("SEEDS") or (1,),
+        tuple(args.seeds) or numbers("SEEDS") or (() if own else (1,)),
         tuple(args.shots) or numbers("SHOTS"),
         tuple(args.targets),
         config=environment.get("CFG", ""),
@@ -140,7 +141,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = request_of(args)
         if args.jobs < 1 or (args.show and args.jobs > 1):
             raise CasPLError("--jobs is 1 or more, and 1 with --show")
-        runs = plan(request)
+        asked = requests_of(Path(args.table), request) if args.table.endswith(".yaml") else [request]
+        request, runs = asked[0], plan_all(asked)
         missing = [run for run in runs if not is_done(run.folder, run.identity, run.makes)]
         first = sum(run.makes is not None for run in missing)
         if args.dry_run:

@@ -36,7 +36,7 @@ PAGES = sorted(f"docs/{path.name}" for path in (REPO / "docs").glob("*.md"))
 DOCUMENTS = ["README.md", "CONTRIBUTING.md", "engine/README.md", *PAGES]
 PROGRAMS = r"(?:[A-Z_]+=\S+ )*(?:python|bash|make|for|export)\b"
 # What is somebody else's, in another place, or asks for a download.
-ELSEWHERE = ("MyMethod", "PATH/TO", "/path/to", "pip install", "git ", "cd ")
+ELSEWHERE = ("MyMethod", "my_table", "PATH/TO", "/path/to", "pip install", "git ", "cd ")
 
 
 def fenced(document: str, language: str) -> list[str]:

@@ -16,7 +16,7 @@ import pytest
 
 from caspl.errors import CasPLError
 from caspl.files import Claim
-from caspl.protocols import Request, Run, names, plan, read_protocol
+from caspl.protocols import Request, Run, names, plan, plan_all, read_protocol, requests_of
 from caspl.results import paper_figures, write_record
 from tests.results.made import record as made_record
 from tests.runs import REPO
@@ -172,6 +172,45 @@ def test_the_estimate_counts_steps_and_takes_times_from_what_is_finished(tmp_pat
     last = estimate.lines(pairs, tmp_path, 2)
     assert "train CoOp on EuroSAT: 2 runs, 800 steps, 8,100 test images: 0.67 h" in last
     assert last[-1].startswith("about 0.45 h on 2 at a time, and 5 runs")
+
+
+def test_a_table_of_ones_own_as_the_documents_have_it(tmp_path: Path) -> None:
+    text = (REPO / "docs/reproduce.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
+    path = tmp_path / "my_table.yaml"
+    path.write_text(block)
+    runs = plan_all(requests_of(path, request("base2new", seeds=())))
+    kinds = Counter(value(run, "--trainer") for run in runs)
+    assert kinds == {"CasPL": 2 * 2, "CasPL_PromptSRC": 2 * 2 * 2 * 3 * 2}
+    labels = {value(run, "TRAINER.RECORD.CONFIG") for run in runs if value(run, "--trainer") != "CasPL"}
+    head = "vit_b16_c2_ep20_batch4_8+8ctx_l12"
+    assert labels == {f"{head}_boosting_temperature{t}_lr{lr}" for t in ("1.0", "2.0") for lr in ("0.0025", "0.005")}
+    for run in runs:
+        if run.needs and "--eval-only" not in run.arguments:
+            (boost,) = (other for other in runs if other.folder == run.needs[0])
+            assert value(boost, "TRAINER.CASPL.TEMPERATURE") in str(value(run, "TRAINER.CASPL.BOOSTING_DIR"))
+            assert value(run, "OPTIM.LR") in value(run, "TRAINER.RECORD.CONFIG")
+    only = plan_all(requests_of(path, request("base2new", seeds=(5,), datasets=("dtd",))))
+    assert {value(run, "--seed") for run in only if value(run, "--trainer") != "CasPL"} == {"5"}
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ("datasets: [dtd]", "must hold protocol, and no other keys than"),
+        ("protocol: base2new\nshot: [1]", "must hold protocol, and no other keys than"),
+        ("protocol: base2new\nvary: [1]", "vary holds KEY: [values]"),
+        ("protocol: base2new\nvary: {OPTIM.LR: 1}", "vary holds KEY: [values]"),
+        ("protocol: base2new\ndatasets: dtd", "datasets holds a list"),
+        ("protocol: base3new", "there is no protocol 'base3new': did you mean base2new?"),
+        ("[", "cannot be read"),
+    ],
+)
+def test_tables_that_are_none(content: str, sentence: str, tmp_path: Path) -> None:
+    path = tmp_path / "table.yaml"
+    path.write_text(content)
+    with pytest.raises(CasPLError, match=re.escape(sentence)):
+        requests_of(path, request("base2new"))
 
 
 # The execution -------------------------------------------------------------------------------------------------------

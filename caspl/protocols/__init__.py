@@ -5,5 +5,6 @@ Nothing here runs anything: ``scripts/reproduce.py`` does, by starting ``train.p
 
 from caspl.protocols.plan import Request, Run, plan
 from caspl.protocols.protocol import Choice, Protocol, names, read_protocol
+from caspl.protocols.sweep import plan_all, requests_of
 
-__all__ = ["Choice", "Protocol", "Request", "Run", "names", "plan", "read_protocol"]
+__all__ = ["Choice", "Protocol", "Request", "Run", "names", "plan", "plan_all", "read_protocol", "requests_of"]

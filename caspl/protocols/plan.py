@@ -34,6 +34,7 @@ class Request:
         boosting_seed: of phase 1; negative: the run's own.
         options: KEY VALUE pairs of the adapting runs.
         plugins: files with code of the user's own.
+        suffix, boosting_suffix: of the labels, where a table varies settings.
     """
 
     protocol: Protocol
@@ -52,6 +53,8 @@ class Request:
     boosting_seed: int = 1
     options: Pairs = ()
     plugins: tuple[Path, ...] = ()
+    suffix: str = ""
+    boosting_suffix: str = ""
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ def _trained(request: Request, dataset: _Dataset, method: str, shots: int, seed:
     own = Choice(request.config) if request.config else None
     choice = own or protocol.config(method, dataset.name, shots)
     file = _config_file(request.configs, method, choice.config)
-    label = request.label or Path(choice.config).name.removesuffix(".yaml")
+    label = (request.label or Path(choice.config).name.removesuffix(".yaml")) + request.suffix
     common: list[str] = ["--trainer", method, "--seed", str(seed), "--config-file", str(file)]
     common += ["DATASET.NUM_SHOTS", str(shots)]
     needs: tuple[Path, ...] = ()
@@ -178,7 +181,8 @@ def _trained(request: Request, dataset: _Dataset, method: str, shots: int, seed:
 def _boost(request: Request, dataset: _Dataset, method: str, seed: int) -> Run:
     """Phase 1."""
     config = request.boosting or request.protocol.boosting_config(method, dataset.name)
-    file, label = _config_file(request.configs, "CasPL", config), request.boosting_label or Path(config).stem
+    file = _config_file(request.configs, "CasPL", config)
+    label = (request.boosting_label or Path(config).name.removesuffix(".yaml")) + request.boosting_suffix
     folder = request.output / "boosting_runs" / dataset.name / "CasPL" / label / f"seed{seed}"
     made = request.output / "boosting" / label
     words = ["--trainer", "CasPL", "--seed", str(seed), "--config-file", str(file)]
