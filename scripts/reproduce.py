@@ -24,6 +24,7 @@ from typing import IO
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the library beside which train.py stands, not another
 import estimate
+import preflight
 from run_once import is_done
 from side_by_side import Executor
 from yacs.config import CfgNode
@@ -48,6 +49,7 @@ def parser() -> argparse.ArgumentParser:
     add("--output", default=os.environ.get("OUTPUT", "output"), metavar="DIR", help="default: $OUTPUT, else output")
     add("--jobs", type=int, default=1, metavar="N", help="runs at a time, on a GPU each where there are several")
     add("--dry-run", action="store_true", help="only print the commands of the runs that are missing")
+    add("--check", action="store_true", help="only compare weights, data and zero-shot CLIP with what is published")
     add("--estimate", action="store_true", help="only say how much work it is, and how long that takes here")
     add("--show", action="store_true", help="let runs print here, not into OUTPUT/logs; for one job")
     add("options", nargs="*", metavar="KEY VALUE", help="config pairs of the adapting runs")
@@ -153,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             configs = check([command(run, args, request) for run in missing])
             print("\n".join(estimate.lines(zip(missing, configs, strict=True), request.output, args.jobs)))
             return 0
+        if args.check:
+            return examine(args, request, runs)
         if args.show:
             for run in runs:
                 if run not in missing:
@@ -167,7 +171,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     commands = {run.folder: command(run, args, request) for run in missing}
     code = Executor(missing, commands, None if args.show else request.output, args.jobs).run()
+    for sentence in preflight.compare(runs):
+        print(sentence, file=sys.stderr)
     return code or show_table(request)
+
+
+def examine(args: argparse.Namespace, request: Request, runs: Sequence[Run]) -> int:
+    """Compare what runs would work on with what is published; returns 1 where something differs."""
+    configs = check([command(run, args, request) for run in {run.kind: run for run in runs}.values()])
+    said = preflight.findings(configs)
+    if not said:
+        plain = preflight.zero_shot(request)
+        missing = [run for run in plain if not is_done(run.folder, run.identity, run.makes)]
+        commands = {run.folder: command(run, args, request) for run in missing}
+        code = Executor(missing, commands, request.output, args.jobs).run()
+        if code:
+            return code
+        said = preflight.compare(plain)
+    print("\n".join(said) or "weights, data and zero-shot CLIP are as published")
+    return bool(said)
 
 
 def show_table(request: Request) -> int:

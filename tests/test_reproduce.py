@@ -24,6 +24,7 @@ from trainers.recorder import plain
 
 sys.path.append(str(REPO / "scripts"))
 import estimate
+import preflight
 import reproduce
 import side_by_side
 
@@ -211,6 +212,35 @@ def test_tables_that_are_none(content: str, sentence: str, tmp_path: Path) -> No
     path.write_text(content)
     with pytest.raises(CasPLError, match=re.escape(sentence)):
         requests_of(path, request("base2new"))
+
+
+# Before it ----------------------------------------------------------------------------------------------------------
+
+
+def test_weights_and_data_that_are_not_the_published_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CASPL_WEIGHTS", str(tmp_path))
+    (tmp_path / "ViT-B-16.pt").write_bytes(b"something else")
+    (tmp_path / "ViT-L-14.safetensors").write_bytes(b"")
+    asked = request("base2new", datasets=("eurosat",), methods=("CasPL_CoOp",))
+    args = reproduce.parser().parse_args(["base2new", "--root", str(tmp_path / "data")])
+    said = preflight.findings(reproduce.check([reproduce.command(run, args, asked) for run in plan(asked)]))
+    assert len(said) == 3
+    assert said[0].startswith(f"EuroSAT: there is no folder {tmp_path / 'data' / 'eurosat'}")
+    assert "ViT-B-16.pt is not OpenAI's file of ViT-B/16 (SHA-256 " in said[1]
+    assert "not 5806e77c...)" in said[1]
+    assert "ViT-L-14.safetensors, which is not OpenAI's own file" in said[2]
+
+
+def test_zero_shot_beside_the_papers(tmp_path: Path) -> None:
+    asked = replace(request("few_shot", datasets=("eurosat", "tinysat")), output=tmp_path)
+    runs = preflight.zero_shot(asked)
+    assert [value(run, "--trainer") for run in runs] == ["ZeroshotCLIP"] * 2  # base and new of the published one
+    assert preflight.compare(runs) == []
+    base, new, _ = paper_figures.base_to_new("eurosat", "ZeroshotCLIP") or (0, 0, 0)
+    for run, classes, accuracy in zip(runs, ("base", "new"), (base + 0.4, new - 0.6), strict=True):
+        write_record(run.folder, made_record(accuracy, trainer="ZeroshotCLIP", classes=classes))
+    (said,) = preflight.compare(runs)
+    assert f"zero-shot CLIP on the new classes of EuroSAT is {new - 0.6:.2f}, the paper's {new:.2f}" in said
 
 
 # The execution -------------------------------------------------------------------------------------------------------

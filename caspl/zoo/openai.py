@@ -29,8 +29,8 @@ def from_folder(name: str, weights_dir: str | Path | None = None) -> Weights | N
     Raises:
         CasPLError: the folder that was named is not there, or the file is of another model.
     """
-    stem, promised = OPENAI[name]
-    path = _local_file(stem, weights_dir)
+    promised = OPENAI[name][1]
+    path = find_file(name, weights_dir)
     if path is None:
         return None
     said = read_header(path)
@@ -50,7 +50,13 @@ def from_folder(name: str, weights_dir: str | Path | None = None) -> Weights | N
     return Weights(state, heads=tuple(said["heads"]))
 
 
-def _local_file(stem: str, weights_dir: str | Path | None) -> Path | None:
+def find_file(name: str, weights_dir: str | Path | None = None) -> Path | None:
+    """The file of one of these models in a user's folder, see :func:`from_folder`; None where there is none.
+
+    Raises:
+        CasPLError: the folder that was named is not there.
+    """
+    stem = OPENAI[name][0]
     given = weights_dir or os.environ.get("CASPL_WEIGHTS")
     folder = Path(given or Path.home() / ".cache" / "clip")
     if given and not folder.is_dir():

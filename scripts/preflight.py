@@ -1,0 +1,89 @@
+"""Before hours are spent: are weights and data the published ones, and is zero-shot CLIP on them the paper's?"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from caspl.data import PUBLISHED
+from caspl.data.check import check
+from caspl.protocols import Request, Run, plan, read_protocol
+from caspl.results import paper_figures, read_record
+from caspl.zoo.openai import OPENAI, find_file
+
+MOST = 0.5
+"""Points that zero-shot CLIP may differ from the paper's by without a word."""
+
+
+def findings(configs: Iterable[CfgNode]) -> list[str]:
+    """What is not as published, one sentence each.
+
+    Args:
+        configs: of the runs to come.
+    """
+    places: dict[tuple[str, str], None] = {}
+    clips: dict[str, None] = {}
+    for cfg in configs:
+        places[cfg.DATASET.NAME, cfg.DATASET.ROOT] = None
+        clips[cfg.MODEL.BACKBONE.NAME] = None
+        if cfg.TRAINER.NAME == "CasPL":
+            clips[cfg.TRAINER.CASPL.TEACHER] = None
+    known = {one.name: one for one in PUBLISHED.values()}
+    found = [
+        f"{name}: {sentence}"
+        for name, root in places
+        if name in known
+        for sentence in check(known[name], Path(root).expanduser())
+    ]
+    return found + [sentence for name in clips if name in OPENAI for sentence in _weights(name)]
+
+
+def _weights(name: str) -> list[str]:
+    """Whether the file of a model in a user's folder is OpenAI's."""
+    from open_clip.pretrained import get_pretrained_url
+
+    path = find_file(name)
+    if path is None:
+        return []  # then open_clip downloads it, and looks itself
+    if path.suffix != ".pt":
+        return [f"{name} is read from {path}, which is not OpenAI's own file: figures may differ from published ones"]
+    expected = get_pretrained_url(OPENAI[name][0], "openai").split("/")[-2]
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256") if hasattr(hashlib, "file_digest") else hashlib.sha256(file.read())
+    if digest.hexdigest() != expected:
+        return [f"{path} is not OpenAI's file of {name} (SHA-256 {digest.hexdigest()[:8]}..., not {expected[:8]}...)"]
+    return []
+
+
+def zero_shot(request: Request) -> list[Run]:
+    """The runs of zero-shot CLIP on base and new classes of the published data sets of a request."""
+    stems = {published.stem for published in PUBLISHED.values()}
+    datasets = tuple(name for name in request.datasets or request.protocol.sources if name in stems)
+    if not datasets or request.plugins:
+        return []
+    plain = Request(read_protocol("base2new"), request.configs, request.output)
+    return plan(replace(plain, datasets=datasets, methods=("ZeroshotCLIP",)))
+
+
+def compare(runs: Sequence[Run]) -> list[str]:
+    """Zero-shot CLIP beside the paper's CLIP, one sentence for each difference above half a point."""
+    said = []
+    for run in runs:
+        path = run.folder / "result.json"
+        if not path.is_file():
+            continue
+        record = read_record(path)
+        figures = paper_figures.base_to_new(record.dataset, "ZeroshotCLIP")
+        if figures is None or record.accuracy is None or record.classes == "all":
+            continue
+        theirs = figures[record.classes == "new"]
+        if abs(record.accuracy - theirs) > MOST:
+            said.append(
+                f"zero-shot CLIP on the {record.classes} classes of {record.dataset} is {record.accuracy:.2f}, the "
+                f"paper's {theirs:.2f}: look at weights, templates and data before you go on"
+            )
+    return said
