@@ -48,22 +48,23 @@ def work(cfg: CfgNode, evaluates: bool) -> Work | None:
 
 @dataclass(frozen=True)
 class Times:
-    """Seconds of a step and of a tested image, by trainer and config, from finished runs."""
+    """Seconds of a step and of a tested image, by trainer, config and data set, from finished runs."""
 
-    step: Mapping[tuple[str, str], float]
-    image: Mapping[str, float]
+    step: Mapping[tuple[str, str, str], float]
+    image: Mapping[tuple[str, str, str], float]
 
     @classmethod
     def of(cls, output: Path) -> Times:
         """From the records below a folder."""
-        steps: dict[tuple[str, str], list[float]] = defaultdict(list)
-        images: dict[str, list[float]] = defaultdict(list)
+        steps: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+        images: dict[tuple[str, str, str], list[float]] = defaultdict(list)
         for record in find_records(output) if output.is_dir() else []:
+            key = (record.trainer, record.config, record.dataset)
             if record.seconds.get("test") and record.test_images:
-                images[record.trainer].append(record.seconds["test"] / record.test_images)
+                images[key].append(record.seconds["test"] / record.test_images)
             found = _steps(record)
             if found:
-                steps[record.trainer, record.config].append(record.seconds["train"] / found)
+                steps[key].append(record.seconds["train"] / found)
         return cls(
             {key: statistics.median(several) for key, several in steps.items()},
             {key: statistics.median(several) for key, several in images.items()},
@@ -89,7 +90,8 @@ def lines(runs: Iterable[tuple[Run, CfgNode]], output: Path, slots: int) -> list
         name, config = cfg.TRAINER.NAME, cfg.TRAINER.RECORD.CONFIG
         seconds = None
         if found is not None:
-            step, image = times.step.get((name, config)), times.image.get(name)
+            key = (name, config, cfg.DATASET.NAME)
+            step, image = times.step.get(key), times.image.get(key)
             known = (step is not None or not found.steps) and image is not None
             seconds = found.steps * (step or 0) + found.images * (image or 0) if known else None
         kinds[("test" if evaluates else "train"), name, cfg.DATASET.NAME].append((found, seconds))

@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -33,6 +34,7 @@ from caspl.errors import CasPLError
 from caspl.protocols import Request, Run, names, plan_all, read_protocol, requests_of
 
 REPO = Path(__file__).resolve().parents[1]
+OWN = (".yaml", ".yml")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -72,7 +74,7 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
                 raise CasPLError(f"{name} holds numbers, not {word!r}")
         return tuple(int(word) for word in words(name))
 
-    own = args.table.endswith(".yaml")
+    own = args.table.endswith(OWN)
     if len(args.options) % 2:
         raise CasPLError(
             f"options come as KEY VALUE pairs, but {' '.join(args.options)!r} has {len(args.options)} words"
@@ -87,7 +89,7 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
     return Request(
         read_protocol("base2new" if own else args.table),
         REPO / "configs",
-        Path(args.output),
+        Path(os.path.relpath(args.output)) if not os.path.isabs(args.output) else Path(os.path.normpath(args.output)),
         tuple(args.datasets),
         tuple(args.methods or words("METHODS")),
         tuple(args.seeds) or numbers("SEEDS") or (() if own else (1,)),
@@ -143,7 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         request = request_of(args)
         if args.jobs < 1 or (args.show and args.jobs > 1):
             raise CasPLError("--jobs is 1 or more, and 1 with --show")
-        asked = requests_of(Path(args.table), request) if args.table.endswith(".yaml") else [request]
+        if request.output.exists() and not request.output.is_dir():
+            raise CasPLError(f"--output {request.output} is a file: name a folder")
+        asked = requests_of(Path(args.table), request) if args.table.endswith(OWN) else [request]
         request, runs = asked[0], plan_all(asked)
         missing = [run for run in runs if not is_done(run.folder, run.identity, run.makes)]
         first = sum(run.makes is not None for run in missing)
@@ -163,13 +167,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"done before: {run.folder}")
         else:
             print(f"{len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
-        # One of each kind: they differ in seeds and folders alone.
-        kinds = {(run.kind, run.arguments[:2]): command(run, args, request) for run in missing}
-        check(list(kinds.values()))
+        # One of those that differ in seeds and folders alone.
+        commands = {run.folder: command(run, args, request) for run in missing}
+        check(list({_but_for_places(words): words for words in commands.values()}.values()))
     except CasPLError as error:
         print("error:", error, file=sys.stderr)
         return 2
-    commands = {run.folder: command(run, args, request) for run in missing}
     code = Executor(missing, commands, None if args.show else request.output, args.jobs).run()
     for sentence in preflight.compare(runs):
         print(sentence, file=sys.stderr)
@@ -192,6 +195,12 @@ def examine(args: argparse.Namespace, request: Request, runs: Sequence[Run]) -> 
     return bool(said)
 
 
+def _but_for_places(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of a command without seeds and folders."""
+    places = ("--seed", "--output-dir", "--model-dir", "TRAINER.CASPL.BOOSTING_SEED", "TRAINER.CASPL.BOOSTING_DIR")
+    return tuple(word for before, word in zip(("", *words), words, strict=False) if before not in places)
+
+
 def show_table(request: Request) -> int:
     """Print the table of what was asked for."""
     name = request.protocol.name
@@ -205,5 +214,14 @@ def show_table(request: Request) -> int:
     return subprocess.run([*table, *chosen], env=environment, check=False).returncode
 
 
+def _terminated(*_: object) -> None:
+    raise KeyboardInterrupt("SIGTERM")
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    signal.signal(signal.SIGTERM, _terminated)  # clusters send it before they kill
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        print("interrupted; the same command goes on", file=sys.stderr)
+        sys.exit(130)

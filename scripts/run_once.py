@@ -49,7 +49,8 @@ def run_once(
             return BUSY
         with claim:
             if not is_done(folder, identity, makes):
-                for former in (folder / RESULT, *folder.glob("evaluations/*.json")):
+                answers = [folder / f"{name}.csv" for name in ("predictions", "classes", "confusion")]
+                for former in (folder / RESULT, *answers, *folder.glob("evaluations/*")):
                     former.unlink(missing_ok=True)
                 content = os.fsencode(identity + "\n")
                 write_atomically(folder / COMMAND, lambda temporary: Path(temporary).write_bytes(content))

@@ -18,6 +18,10 @@ from caspl.protocols import Run
 
 REPO = Path(__file__).resolve().parents[1]
 POLL = 0.1
+REST, LONGEST_REST = 1.0, 60.0
+"""Seconds until a folder that another process fills is looked at again: more each time."""
+PATIENCE = 10.0
+"""Seconds for runs to end by themselves after Ctrl-C."""
 
 
 @dataclass
@@ -51,6 +55,7 @@ class Executor:
         self.failed: dict[Path, tuple[Run, int, str]] = {}
         self.took: dict[str, list[float]] = defaultdict(list)
         self.done = 0
+        self.rests: dict[Path, tuple[float, float]] = {}
 
     def run(self) -> int:
         """Run all; returns the exit code of the first that failed, or 0."""
@@ -61,16 +66,23 @@ class Executor:
                     self.jobs.remove(job)
                     self._ended(job)
                 time.sleep(POLL)
-        except KeyboardInterrupt:
-            for job in self.jobs:  # a terminal has told them, too
-                job.process.terminate()
-            for job in self.jobs:
-                job.process.wait()
+        except KeyboardInterrupt as interrupt:
+            self._stop(PATIENCE if not interrupt.args else 0)
             print("interrupted; the same command goes on", file=sys.stderr)
             return 130
         for run, code, last in self.failed.values():
             print(f"failed: {run.title} (code {code}): {last}", file=sys.stderr)
         return next((code for _, code, _ in self.failed.values()), 0)
+
+    def _stop(self, patience: float) -> None:
+        """End what is running: a terminal has told it too, and a second word would end its last writes."""
+        deadline = time.monotonic() + patience
+        while any(job.process.poll() is None for job in self.jobs) and time.monotonic() < deadline:
+            time.sleep(POLL)
+        for job in self.jobs:
+            job.process.terminate()
+        for job in self.jobs:
+            job.process.wait()
 
     def _begin(self) -> None:
         """Fill the free slots with runs whose needs are there."""
@@ -83,7 +95,7 @@ class Executor:
             lost = [folder for folder in run.needs if folder in self.failed]
             if lost:
                 self.failed[run.folder] = (run, self.failed[lost[0]][1], f"it needs {self.failed[lost[0]][0].title}")
-            elif any(folder in unfinished for folder in run.needs):
+            elif any(folder in unfinished for folder in run.needs) or self._is_resting(run):
                 self.waiting.append(run)
             else:
                 self.jobs.append(self._start(run, min(free)))
@@ -106,6 +118,8 @@ class Executor:
     def _ended(self, job: Job) -> None:
         code, seconds = job.process.returncode, time.monotonic() - job.began
         if code == BUSY:
+            wait = min(2 * self.rests.get(job.run.folder, (0.0, REST / 2))[1], LONGEST_REST)
+            self.rests[job.run.folder] = (time.monotonic() + wait, wait)
             self.waiting.append(job.run)
             return
         self.done += 1
@@ -117,6 +131,10 @@ class Executor:
         self.took[job.run.kind].append(seconds)
         if self.output is not None:
             print(f"[{self.done}/{self.total}] {job.run.title}: {seconds:.0f} s{self._left()}", flush=True)
+
+    def _is_resting(self, run: Run) -> bool:
+        """Whether another process was found to fill its folder, not long ago."""
+        return time.monotonic() < self.rests.get(run.folder, (0.0, 0.0))[0]
 
     def _left(self) -> str:
         """How long what is left will take, from the runs of its kind that are finished."""
@@ -138,7 +156,9 @@ def _device(slot: int, slots: int) -> dict[str, str]:
 
     count = torch.cuda.device_count()
     if slots > 1 and count > 1:
-        return {"CUDA_VISIBLE_DEVICES": str(slot % count)}
+        given = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+        devices = given.split(",")[:count] if given else [str(number) for number in range(count)]
+        return {"CUDA_VISIBLE_DEVICES": devices[slot % len(devices)]}
     if slots > 1 and not count and "OMP_NUM_THREADS" not in os.environ:
         from caspl.cores import usable_cores
 

@@ -90,6 +90,8 @@ def plan(request: Request) -> list[Run]:
     """
     runs: dict[Path, Run] = {}
     protocol = request.protocol
+    if request.targets and not any(test.datasets for test in protocol.tests):
+        raise CasPLError(f"{protocol.name} tests where it trains: leave --targets out")
     datasets = [_Dataset.find(name, request.configs) for name in request.datasets or protocol.sources]
     for dataset in datasets:
         for method in request.methods or protocol.methods:
@@ -132,11 +134,14 @@ def _trained(request: Request, dataset: _Dataset, method: str, shots: int, seed:
     own = Choice(request.config) if request.config else None
     choice = own or protocol.config(method, dataset.name, shots)
     file = _config_file(request.configs, method, choice.config)
-    label = (request.label or Path(choice.config).name.removesuffix(".yaml")) + request.suffix
+    label = request.label or Path(choice.config).name.removesuffix(".yaml")
+    if method.startswith(PREFIX) and request.boosting_suffix:
+        label += f"_boosting{request.boosting_suffix}"
+    label += request.suffix
     common: list[str] = ["--trainer", method, "--seed", str(seed), "--config-file", str(file)]
     common += ["DATASET.NUM_SHOTS", str(shots)]
     needs: tuple[Path, ...] = ()
-    phase1, folder, boosting_seed = "", request.output / "boosting", request.boosting_seed
+    phase1, boosting_seed = "", request.boosting_seed
     if boosting_seed < 0:
         boosting_seed = seed
     if method.startswith(PREFIX):
@@ -145,7 +150,7 @@ def _trained(request: Request, dataset: _Dataset, method: str, shots: int, seed:
         assert boost.makes is not None
         needs, folder = (boost.folder,), boost.makes[0]
         phase1 = f"{boost.note} seed {boosting_seed} {' '.join(request.boosting_options)}"
-    common += ["TRAINER.CASPL.BOOSTING_DIR", str(folder), "TRAINER.CASPL.BOOSTING_SEED", str(boosting_seed)]
+        common += ["TRAINER.CASPL.BOOSTING_DIR", str(folder), "TRAINER.CASPL.BOOSTING_SEED", str(boosting_seed)]
     options = [word for key, value in choice.options.items() for word in (key, value)]
     tail = ["TRAINER.RECORD.CONFIG", label, *options, *request.options]
     place = Path(f"shots_{shots}", method, label, f"seed{seed}")
@@ -160,9 +165,9 @@ def _trained(request: Request, dataset: _Dataset, method: str, shots: int, seed:
             folder,
             title,
             ("--dataset-config-file", str(where.config), *words),
-            identity(words, phase1, request.plugins),
+            identity(words, phase1, request, (where.config, file)),
             needs,
-            kind=f"{test} {method} {where.name} {shots if not more else classes}",
+            kind=f"{test} {method} {where.name} {label} {shots if not more else classes}",
             note=choice.note,
         )
 
@@ -192,7 +197,7 @@ def _boost(request: Request, dataset: _Dataset, method: str, seed: int) -> Run:
         folder,
         f"phase 1 {dataset.name} {label} seed {seed}",
         ("--dataset-config-file", str(dataset.config), *words),
-        identity(words, "", request.plugins),
+        identity(words, "", request, (dataset.config, file)),
         makes=(made, f"{dataset.registered}/*/*/seed{seed}.safetensors"),
         kind=f"phase 1 {dataset.name} {label}",
         note=config,
@@ -226,10 +231,17 @@ def _config_file(configs: Path, method: str, name: str) -> Path:
     raise CasPLError(f"no config {name}.yaml in configs/trainers/{plain}; there are: {' '.join(files)}")
 
 
-def identity(words: Sequence[str], phase1: str, plugins: Sequence[Path]) -> str:
-    """What is kept of a run's arguments, as a shell would read them, with what its boosting tokens and plug-ins are."""
-    text = "".join(re.sub(r"([^\w./:=@%+-])", r"\\\1", word) + " " for word in words)
+def identity(words: Sequence[str], phase1: str, request: Request, configs: Sequence[Path]) -> str:
+    """What is kept of a run's arguments: as a shell would read them, without the places of output and checkout, with
+    what its boosting tokens come from and what config files and plug-ins hold."""
+    places = {str(request.output): "OUTPUT", str(request.configs): "configs"}
+    text = ""
+    for word in words:
+        for place, name in places.items():
+            word = name + word[len(place) :] if word.startswith(place + "/") else word
+        text += re.sub(r"([^\w./:=@%+-])", r"\\\1", word) + " "
     text += f"# phase 1: {phase1}" if phase1 else ""
-    for path in plugins:
-        text += f"# plugin: {hashlib.sha256(path.read_bytes()).hexdigest()[:16]} {path}"
+    hashed = [path for path in configs if not path.is_relative_to(request.configs)]
+    for path in (*hashed, *request.plugins):
+        text += f"# {path.name}: {hashlib.sha256(path.read_bytes()).hexdigest()[:16]}"
     return text

@@ -47,9 +47,7 @@ def requests_of(path: Path, request: Request) -> list[Request]:
             made.append(
                 replace(
                     filled,
-                    suffix="".join(
-                        [*(f"_boosting_{_named(*pair)}" for pair in boosting), *(f"_{_named(*p)}" for p in adapting)]
-                    ),
+                    suffix="".join(f"_{_named(*pair)}" for pair in adapting),
                     boosting_suffix="".join(f"_{_named(*pair)}" for pair in boosting),
                     options=(*filled.options, *_words(adapting)),
                     boosting_options=(*filled.boosting_options, *_words(boosting)),
@@ -91,6 +89,9 @@ def read_table(path: Path) -> dict[str, Any]:
         lists = value.values() if isinstance(value, Mapping) else ()
         if not fits or not all(isinstance(values, list) and values for values in lists):
             raise CasPLError(f"the table {path}: {name} holds {'KEY: [values]' if varies else 'a list'}")
+        wrong = [one for one in value if name in ("seeds", "shots") and type(one) is not int]
+        if wrong:
+            raise CasPLError(f"the table {path}: {name} are numbers, not {wrong[0]!r}")
     return content
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -46,11 +47,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = _table(options)
         if options.output is None:
             print_text(text)
+            sys.stdout.flush()
         else:
             write_atomically(options.output, lambda path: Path(path).write_bytes(text.encode("utf-8")))
     except CasPLError as error:
         print(error, file=sys.stderr)
         return 2
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

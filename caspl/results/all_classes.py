@@ -24,6 +24,10 @@ SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR")
 """Of ImageNet, those that the paper averages over; ImageNet-A has a column of its own."""
 ALL_SHIFTS = (*SHIFTS, "ImageNetA")
 AVERAGE = "average"
+TRANSFERS = ("cross_dataset", "domain_generalization")
+"""Protocols whose trainings are no few-shot runs: their settings are others."""
+BY_SHOTS = "by shots"
+"""The config of a row whose settings follow the number of shots."""
 
 BySeed = dict[int, float]
 
@@ -37,15 +41,13 @@ class Row:
     shots: int
     cells: dict[str, BySeed] = field(default_factory=dict)
 
-    @property
-    def count(self) -> int:
-        """The most seeds that a cell has."""
-        return max((len(cell) for cell in self.cells.values()), default=0)
-
 
 def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool = False) -> list[Table]:
     """A table a data set, of what was trained on it, with a column for each number of shots; then their average."""
-    chosen = _chosen(record for record in records if _source(record) in ("", record.dataset))
+    near = (
+        record for record in records if record.protocol not in TRANSFERS and _source(record) in ("", record.dataset)
+    )
+    chosen = _chosen(near)
     shots = sorted({record.shots for record in chosen if not is_zero_shot(record)}, key=_shots_order)
     if not shots:
         return []
@@ -57,6 +59,7 @@ def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool
         # What learns nothing from shots is a line across the figure.
         for column in columns if is_zero_shot(record) else [_shots_name(record.shots)]:
             row.cells.setdefault(column, {})[record.seed] = _accuracy(record)
+    by_dataset = {name: _merged(rows) for name, rows in by_dataset.items()}
     trained = {record.dataset for record in chosen if not is_zero_shot(record)}
     datasets = order.named(name for name in by_dataset if name in trained)
     several = any(_several(by_dataset[name].values()) for name in datasets)
@@ -76,6 +79,20 @@ def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool
     return tables
 
 
+def _merged(rows: Mapping[tuple[str, str], Row]) -> dict[tuple[str, str], Row]:
+    """One row for a method that has one config at each number of shots, as published settings have."""
+    made: dict[tuple[str, str], Row] = {}
+    for trainer in dict.fromkeys(row.trainer for row in rows.values()):
+        own = [row for row in rows.values() if row.trainer == trainer]
+        columns = [column for row in own for column in row.cells]
+        if len(own) == 1 or len(set(columns)) < len(columns):
+            made |= {(row.trainer, row.config): row for row in own}
+        else:
+            cells = {column: cell for row in own for column, cell in row.cells.items()}
+            made[trainer, BY_SHOTS] = Row(trainer, BY_SHOTS, 0, cells)
+    return made
+
+
 def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, difference: bool = False) -> list[Table]:
     """A table a source, of what was trained on it and tested on others.
 
@@ -84,7 +101,7 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
         shifts: whether the others are ImageNet's shifts, or all else.
         paper, difference: see :class:`caspl.results.base_new.Options`.
     """
-    chosen = _chosen(records)
+    chosen = _chosen(record for record in records if record.protocol not in ("few_shot", "base2new"))
     far = {(_source(record), record.dataset) for record in chosen if _source(record) not in ("", record.dataset)}
     tables = []
     for source in order.named({source for source, _ in far}):
@@ -92,7 +109,7 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
         targets = [name for name in found if (name in ALL_SHIFTS) == shifts]
         if not targets:
             continue
-        averaged = [name for name in SHIFTS if name in targets] if shifts else targets
+        averaged = list(SHIFTS) if shifts else _expected(source, targets)
         rows: dict[tuple[str, str, int], Row] = {}
         for record in chosen:
             if _source(record) in ("", source) and record.dataset in (source, *targets):
@@ -111,6 +128,16 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
     return tables
 
 
+def _expected(source: str, targets: list[str]) -> list[str]:
+    """The data sets of a cross-dataset average: from ImageNet the ten of the protocol, else those that there are."""
+    if source != "ImageNet":
+        return targets
+    found = {paper_figures.dataset_key(name): name for name in targets}
+    keys = [key for key in paper_figures.dataset_order() if key != "imagenet"]
+    more = [name for key, name in found.items() if key not in keys]
+    return [found.get(key, key) for key in keys] + more
+
+
 def _table(
     title: str,
     rows: Sequence[Row],
@@ -127,8 +154,10 @@ def _table(
     for row in sorted(rows, key=order.sort_key):
         label: list[Cell] = [*[row.config] * several, *[str(row.shots or MISSING)] * shots]
         own = [_figure(row.cells.get(column)) for column in columns]
+        counts = sorted({len(cell) for cell in row.cells.values() if cell})
+        seeds = "-".join(str(count) for count in dict.fromkeys((counts or [0])[:: max(1, len(counts) - 1)]))
         told = [Figure(found.get(row.trainer)) for found in expected.values()]
-        lines.append([row.trainer, *label, *own, str(row.count), *told])
+        lines.append([row.trainer, *label, *own, seeds, *told])
         plain = _plain(row, rows) if difference else None
         if plain is not None:
             gains = [_gain(row.cells.get(column), plain.cells.get(column)) for column in columns]
@@ -202,7 +231,8 @@ def _chosen(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Tests of all classes; of two for the same seed the one that finished last."""
     chosen: dict[tuple[str, str, str, int, str, int], RunRecord] = {}
     for record in records:
-        if record.classes != "all" or record.protocol == "boosting":
+        unknown = not record.trained_on and record.tested and not is_zero_shot(record)
+        if record.classes != "all" or record.protocol == "boosting" or unknown:
             continue
         shots = 0 if is_zero_shot(record) else record.shots
         key = (record.dataset, record.trainer, record.config, shots, _source(record), record.seed)
@@ -213,8 +243,6 @@ def _chosen(records: Iterable[RunRecord]) -> list[RunRecord]:
 def _source(record: RunRecord) -> str:
     """The data set that the tested tokens have learned from; empty where nothing did, or nothing is known."""
     learned = record.trained_on
-    if not learned and record.tested:
-        return ""
     boosting = learned.get("boosting") or {}
     if not learned and not is_zero_shot(record):
         return record.dataset  # of older records
