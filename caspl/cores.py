@@ -32,10 +32,29 @@ def usable_cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
     return max(1, math.floor(min(there, _quota(cgroup))))
 
 
-def free_cores() -> int:
-    """Usable cores that others have left idle in the last minute; at least 1."""
-    busy = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    return max(1, round(usable_cores() - busy))
+def free_cores(stat: Path = Path("/proc/stat"), seconds: float = 0.5) -> int:
+    """Usable cores that are idle now; at least 1. The load of the last minute would count what this one has begun with.
+
+    Args:
+        stat: where Linux counts idle time; elsewhere all usable cores are taken to be free.
+        seconds: for how long it is looked.
+    """
+    before = _times(stat)
+    time.sleep(seconds)
+    after = _times(stat)
+    if before is None or after is None or after[1] <= before[1]:
+        return usable_cores()
+    share = (after[0] - before[0]) / (after[1] - before[1])
+    return max(1, min(usable_cores(), round(share * (os.cpu_count() or 1))))
+
+
+def _times(stat: Path) -> tuple[int, int] | None:
+    """Idle time of all cores since the start of the machine, and all time."""
+    try:
+        numbers = [int(word) for word in stat.read_text().partition("\n")[0].split()[1:]]
+        return numbers[3] + numbers[4], sum(numbers)
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def settle_threads(environment: Mapping[str, str] = os.environ) -> None:

@@ -33,11 +33,21 @@ def test_a_containers_quota(
     assert cores.usable_cores(tmp_path) == expected
 
 
-@pytest.mark.parametrize(("load", "expected"), [(0.2, 8), (5.4, 3), (30.0, 1)])
-def test_the_load_of_others(load: float, expected: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("idle", "busy", "expected"), [(800, 0, 8), (300, 500, 3), (0, 800, 1), (0, 0, 8)])
+def test_the_cores_that_others_leave_idle(
+    idle: int, busy: int, expected: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stat = tmp_path / "stat"
+    looks = iter(["cpu  100 0 50 1000 0 0 0\ncpu0 1", f"cpu  {100 + busy} 0 50 {1000 + idle} 0 0 0\ncpu0 1"])
     monkeypatch.setattr(cores, "usable_cores", lambda: 8)
-    monkeypatch.setattr(cores.os, "getloadavg", lambda: (load, 0, 0), raising=False)
-    assert cores.free_cores() == expected
+    monkeypatch.setattr(cores.os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(Path, "read_text", lambda self: next(looks))
+    assert cores.free_cores(stat, 0.0) == expected
+
+
+def test_where_idle_time_is_not_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cores, "usable_cores", lambda: 4)
+    assert cores.free_cores(tmp_path / "nothing", 0.0) == 4
 
 
 def test_threads_that_slow_each_other_down(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
