@@ -40,6 +40,12 @@ def value(run: Run, key: str) -> str:
     return run.arguments[run.arguments.index(key) + 1]
 
 
+@pytest.fixture
+def request_(request: pytest.FixtureRequest) -> pytest.FixtureRequest:
+    """pytest's, whose name is taken here."""
+    return request
+
+
 # The plan ------------------------------------------------------------------------------------------------------------
 
 
@@ -383,10 +389,13 @@ def test_a_folder_that_others_fill_is_looked_at_less_and_less(stand_in: Path) ->
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_driver_that_is_ended_leaves_nothing_behind(number: signal.Signals, tmp_path: Path) -> None:
+def test_a_driver_that_is_ended_leaves_nothing_behind(
+    number: signal.Signals, tmp_path: Path, request_: pytest.FixtureRequest
+) -> None:
     program = (
         "import sys; sys.path[:0] = [sys.argv[1], sys.argv[2]]; import signal, reproduce, tests.test_reproduce as t;"
         "from pathlib import Path; signal.signal(signal.SIGTERM, reproduce._terminated);"
+        "signal.signal(signal.SIGINT, signal.default_int_handler);"  # which a shell's background commands ignore
         "t.side_by_side.REPO = Path(sys.argv[3]); t.side_by_side.PATIENCE = 0.5; out = Path(sys.argv[4]);"
         "sys.exit(t.execute(out, [t.made(out, 'long', seconds=60)]))"
     )
@@ -396,6 +405,7 @@ def test_a_driver_that_is_ended_leaves_nothing_behind(number: signal.Signals, tm
     (checkout / "train.py").write_text(TRAIN.format(repo=REPO))
     line = [sys.executable, "-c", program, str(REPO / "scripts"), str(REPO), str(checkout), str(tmp_path / "output")]
     driver = subprocess.Popen(line, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    request_.addfinalizer(lambda: (driver.kill(), driver.communicate()))
     began = tmp_path / "output" / "long" / "began"
     deadline = time.monotonic() + 60
     while not began.exists() and time.monotonic() < deadline:
