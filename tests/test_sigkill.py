@@ -44,8 +44,9 @@ class Killer:
 @pytest.fixture
 def killer(runs: Runs) -> Iterator[Killer]:
     found = Killer(runs.folder)
-    with found.process:  # closes its streams, at which it ends
+    with found.process:
         yield found
+        found.process.kill()  # nothing of it is wanted, not even its end, which threads of libraries can hold up
 
 
 def command(kind: str, runs: Runs, out: str) -> list[str]:
