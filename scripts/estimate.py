@@ -14,8 +14,9 @@ from caspl.data import PUBLISHED
 from caspl.protocols import Run
 from caspl.results.collect import find_records
 from caspl.results.record import RunRecord
+from caspl.tiny.domain import CLASSNAMES, SPLITS
 
-COUNTS = {"TinySat": (20, (4000, 400, 1000))}
+COUNTS = {"TinySat": (len(CLASSNAMES), tuple(len(CLASSNAMES) * count for count in SPLITS.values()))}
 """Classes, and images of train, val and test, of data sets that are not published ones."""
 
 

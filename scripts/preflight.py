@@ -70,11 +70,15 @@ def zero_shot(request: Request) -> list[Run]:
 
 
 def compare(runs: Sequence[Run]) -> list[str]:
-    """Zero-shot CLIP beside the paper's CLIP, one sentence for each difference above half a point."""
+    """Zero-shot CLIP beside the paper's CLIP, one sentence for each difference above half a point.
+
+    Args:
+        runs: of any methods; those that are not zero-shot CLIP are passed over.
+    """
     said = []
     for run in runs:
         path = run.folder / "result.json"
-        if not path.is_file():
+        if "ZeroshotCLIP" not in run.arguments or not path.is_file():
             continue
         record = read_record(path)
         figures = paper_figures.base_to_new(record.dataset, "ZeroshotCLIP")

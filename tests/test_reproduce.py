@@ -199,6 +199,10 @@ def test_the_estimate_counts_steps_and_takes_times_from_what_is_finished(tmp_pat
     assert found["phase 1 eurosat vit_b16_c2_ep20_batch4_8+8ctx_l12 seed 1"] == estimate.Work(67500, 8100)
     assert found["CoOp eurosat base 16 shots seed 1"] == estimate.Work(2 * 200, 4050)  # 5 classes of 16, batch 32
     assert found["CoOp eurosat new 16 shots seed 1"] == estimate.Work(0, 4050)
+    tiny = reproduce.check([reproduce.command(run, args, asked) for run in plan(replace(asked, datasets=("tinysat",)))])
+    boost = next(cfg for cfg in tiny if cfg.TRAINER.NAME == "CasPL")
+    batch, epochs = boost.DATALOADER.TRAIN_X.BATCH_SIZE, boost.OPTIM.MAX_EPOCH
+    assert estimate.work(boost, False) == estimate.Work(2000 // batch * epochs, 1000)  # as docs/tinysat.md counts
     untimed = estimate.lines(pairs, tmp_path / "nothing", 1)
     assert untimed[-1] == "about 0.00 h, and 9 runs of which none like them has been timed here"
     cfg = next(cfg for run, cfg in pairs if run.title.startswith("CoOp eurosat base"))
@@ -274,7 +278,10 @@ def test_zero_shot_beside_the_papers(tmp_path: Path) -> None:
     base, new, _ = paper_figures.base_to_new("eurosat", "ZeroshotCLIP") or (0, 0, 0)
     for run, classes, accuracy in zip(runs, ("base", "new"), (base + 0.4, new - 0.6), strict=True):
         write_record(run.folder, made_record(accuracy, trainer="ZeroshotCLIP", classes=classes))
-    (said,) = preflight.compare(runs)
+    adapted = plan(replace(asked, datasets=("eurosat",), protocol=read_protocol("base2new"), methods=("CoOp",)))
+    for run, classes in zip(adapted, ("base", "new"), strict=True):  # which is no zero-shot CLIP
+        write_record(run.folder, made_record(99.0, trainer="CoOp", classes=classes))
+    (said,) = preflight.compare([*adapted, *runs])
     assert f"zero-shot CLIP on the new classes of EuroSAT is {new - 0.6:.2f}, the paper's {new:.2f}" in said
 
 
