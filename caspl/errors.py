@@ -6,8 +6,9 @@ without a traceback and exit with code 2; every other exception is a defect of o
 
 from __future__ import annotations
 
+import difflib
 import pickle
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 LONGEST = 4000
@@ -41,3 +42,9 @@ def advising(advice: str) -> Iterator[None]:
         yield
     except CasPLError as error:
         raise CasPLError(f"{error}; {advice}") from error
+
+
+def near(name: str, known: Iterable[str], most: int = 1) -> list[str]:
+    """Those of the known names that are spelled nearly so, whatever their capitals, the nearest first."""
+    lower = {one.lower(): one for one in known}
+    return [lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=most)]

@@ -14,7 +14,7 @@ from caspl.data.listing import require_images
 from caspl.errors import CasPLError
 from dassl.data.datasets import DATASET_REGISTRY, Datum
 from datasets.protocol import CoOpDataset, Entry, Split
-from datasets.protocol.assign import as_kept, as_split, by_ratios, class_names
+from datasets.protocol.assign import as_kept, as_read, as_split, by_ratios, class_names
 from datasets.protocol.forms import BY_FOLDERS, OWN_SPLIT, Source, find_source, first_folders, say_unused
 from datasets.protocol.items import make_items
 from datasets.protocol.subset import select_classes, some
@@ -38,6 +38,7 @@ class Folder(CoOpDataset):
     def __init__(self, cfg: CfgNode) -> None:
         self.settings = cfg.DATASET
         self.made = Split([], [], [])
+        self.given: dict[str, str] = {}  # what CLASSNAMES calls the classes
         self.unlabelled: list[Datum] = []
         super().__init__(cfg)
         self._train_u = self.unlabelled or None
@@ -56,13 +57,13 @@ class Folder(CoOpDataset):
         named, unlabelled = self._path("CLASSNAMES"), self._path("UNLABELLED")
         others = [path for path in (named, unlabelled) if path]
         source = find_source(self.image_dir, listed, others, by_folders)
-        given = read_names(named) if named else {}
+        self.given = read_names(named) if named else {}
         if source.split:
-            split = self._read(source.split, given)
+            split = self._read(source.split)
             used = first_folders(entry.path for entry in (*split.train, *split.val, *split.test))
             say_unused(self.image_dir, used, [source.split, *others])
         else:
-            split = self._arrange(source, given)
+            split = self._arrange(source)
         # A file says what it likes; what was found on the disk a moment ago is there.
         if source.split or source.listed:
             self._require(entry.path for entry in (*split.train, *split.val, *split.test))
@@ -97,7 +98,7 @@ class Folder(CoOpDataset):
             raise CasPLError(f"DATASET.FOLDER.{key}: there is no {path} (paths start at the root)")
         return path if given else None
 
-    def _read(self, path: Path, given: dict[str, str]) -> Split:
+    def _read(self, path: Path) -> Split:
         """The split of a split file.
 
         Raises:
@@ -108,7 +109,7 @@ class Folder(CoOpDataset):
         listed = {entry.path for entry in (*split.train, *split.val, *split.test)}
         paths = {name: inside(self.image_dir, name, str(path)) for name in sorted(listed)}
         labelled = sorted({(entry.label, entry.classname) for entry in split.train})
-        names = class_names([name for _, name in labelled], given, self._least())
+        names = class_names([name for _, name in labelled], self.given, self._least())
 
         def read(part: list[Entry]) -> list[Entry]:
             entries = [Entry(paths[entry.path], entry.label, names[entry.classname]) for entry in part]
@@ -119,10 +120,10 @@ class Folder(CoOpDataset):
 
         return Split(read(split.train), read(split.val), read(split.test))
 
-    def _arrange(self, source: Source, given: dict[str, str]) -> Split:
+    def _arrange(self, source: Source) -> Split:
         """The split that the images' own places or ``RATIOS`` make; the latter's is kept."""
         options, found = self.settings.FOLDER, source.found
-        names = class_names(sorted({image.classname for image in found}), given, self._least())
+        names = class_names(sorted({image.classname for image in found}), self.given, self._least())
         shared = not all(image.part for image in found)
         if shared:
             found = by_ratios(found, options.RATIOS, options.SPLIT_SEED)
@@ -148,8 +149,8 @@ class Folder(CoOpDataset):
         Args:
             trained: their names, as prompts read them.
         """
-        here = {_read(name): name for name in self.classnames}
-        known = {_read(name): name for name in trained}
+        here = {as_read(name): name for name in self.classnames}
+        known = {as_read(name): name for name in trained}
         new = [name for read, name in here.items() if read not in known]
         if new:
             logger.warning("the model has not learned %s: images are judged among the classes found here", some(new))
@@ -161,8 +162,7 @@ class Folder(CoOpDataset):
     def _asked(self, known: dict[str, str], here: dict[str, str]) -> list[str]:
         """The trained classes among which images are judged: all, or those that ``CLASSNAMES`` names, if it names
         all that are found."""
-        path = self._path("CLASSNAMES")
-        named = {_read(name) for name in read_names(path).values()} if path else set()
+        named = {as_read(name) for name in self.given.values()}
         asked = [name for name in known if name in named] if here.keys() <= named else list(known)
         without = some([known[name] for name in asked if name not in here])
         logger.info(
@@ -173,9 +173,9 @@ class Folder(CoOpDataset):
 
     def _relabel(self, names: list[str]) -> None:
         """Let the classes be these."""
-        places = {_read(name): label for label, name in enumerate(names)}
+        places = {as_read(name): label for label, name in enumerate(names)}
         for item in (item for part in (self.train_x, self.val, self.test) for item in part or ()):
-            item._label = places[_read(item.classname)]
+            item._label = places[as_read(item.classname)]
         self._classnames, self._num_classes = names, len(names)
         self._lab2cname = dict(enumerate(names))
 
@@ -220,8 +220,3 @@ class Folder(CoOpDataset):
         logger.info("%s: %d classes (%s), %s", self.dataset_dir, len(names), some(list(names.values())), sizes)
         if self.unlabelled:
             logger.info("%d unlabelled images: phase 1 looks at these only", len(self.unlabelled))
-
-
-def _read(name: str) -> str:
-    """A class's name as prompts and CLIP's tokenizer read it."""
-    return " ".join(name.replace("_", " ").lower().split())

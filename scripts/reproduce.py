@@ -20,7 +20,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the library beside which train.py stands, not another
@@ -89,7 +88,7 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
     return Request(
         read_protocol("base2new" if own else args.table),
         REPO / "configs",
-        Path(os.path.relpath(args.output)) if not os.path.isabs(args.output) else Path(os.path.normpath(args.output)),
+        Path(os.path.normpath(args.output)),
         tuple(args.datasets),
         tuple(args.methods or words("METHODS")),
         tuple(args.seeds) or numbers("SEEDS") or (() if own else (1,)),
@@ -132,10 +131,12 @@ def check(commands: Sequence[list[str]]) -> list[CfgNode]:
     return configs
 
 
-def _print_commands(missing: Sequence[Run], args: argparse.Namespace, request: Request, stream: IO[str]) -> None:
-    for run in missing:
-        note = f"  # {run.note}" if run.note and run.makes is None else ""
-        print("python train.py", shlex.join(command(run, args, request)) + note, file=stream)
+def outstanding(
+    runs: Sequence[Run], args: argparse.Namespace, request: Request
+) -> tuple[list[Run], dict[Path, list[str]]]:
+    """The runs that are not finished, and their commands for train.py, by folder."""
+    missing = [run for run in runs if not is_done(run.folder, run.identity, run.makes)]
+    return missing, {run.folder: command(run, args, request) for run in missing}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -149,14 +150,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CasPLError(f"--output {request.output} is a file: name a folder")
         asked = requests_of(Path(args.table), request) if args.table.endswith(OWN) else [request]
         request, runs = asked[0], plan_all(asked)
-        missing = [run for run in runs if not is_done(run.folder, run.identity, run.makes)]
+        missing, commands = outstanding(runs, args, request)
         first = sum(run.makes is not None for run in missing)
         if args.dry_run:
-            _print_commands(missing, args, request, sys.stdout)
+            for run in missing:
+                note = f"  # {run.note}" if run.note and run.makes is None else ""
+                print("python train.py", shlex.join(commands[run.folder]) + note)
             print(f"# {len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
             return 0
         if args.estimate:
-            configs = check([command(run, args, request) for run in missing])
+            configs = check(list(commands.values()))
             print("\n".join(estimate.lines(zip(missing, configs, strict=True), request.output, args.jobs)))
             return 0
         if args.check:
@@ -168,7 +171,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         else:
             print(f"{len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
         # One of those that differ in seeds and folders alone.
-        commands = {run.folder: command(run, args, request) for run in missing}
         check(list({_but_for_places(words): words for words in commands.values()}.values()))
     except CasPLError as error:
         print("error:", error, file=sys.stderr)
@@ -185,9 +187,7 @@ def examine(args: argparse.Namespace, request: Request, runs: Sequence[Run]) -> 
     said = preflight.findings(configs)
     if not said:
         plain = preflight.zero_shot(request)
-        missing = [run for run in plain if not is_done(run.folder, run.identity, run.makes)]
-        commands = {run.folder: command(run, args, request) for run in missing}
-        code = Executor(missing, commands, request.output, args.jobs).run()
+        code = Executor(*outstanding(plain, args, request), request.output, args.jobs).run()
         if code:
             return code
         said = preflight.compare(plain)

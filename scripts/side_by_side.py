@@ -61,10 +61,7 @@ class Executor:
         """Run all; returns the exit code of the first that failed, or 0."""
         try:
             while self.waiting or self.jobs:
-                self._begin()
-                for job in [job for job in self.jobs if job.process.poll() is not None]:
-                    self.jobs.remove(job)
-                    self._ended(job)
+                self.turn()
                 time.sleep(POLL)
         except KeyboardInterrupt as interrupt:
             self._stop(PATIENCE if not interrupt.args else 0)
@@ -73,6 +70,13 @@ class Executor:
         for run, code, last in self.failed.values():
             print(f"failed: {run.title} (code {code}): {last}", file=sys.stderr)
         return next((code for _, code, _ in self.failed.values()), 0)
+
+    def turn(self) -> None:
+        """Begin what can begin, and take note of what has ended."""
+        self._begin()
+        for job in [job for job in self.jobs if job.process.poll() is not None]:
+            self.jobs.remove(job)
+            self._ended(job)
 
     def _stop(self, patience: float) -> None:
         """End what is running: a terminal has told it too, and a second word would end its last writes."""

@@ -41,8 +41,8 @@ class Disk:
         return self.first <= len(self.opened) <= self.last
 
     def open_file(self, file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        path = _path(file)
-        if not set(mode) & set("wxa+") or not path.startswith(self.folder):
+        path = path_of(file)
+        if not writes(mode) or not path.startswith(self.folder):
             return self.open(file, mode, *args, **options)
         if self.code != errno.ENOSPC:  # a handle was refused when it was made
             if not isinstance(file, int) and self.fails(path):
@@ -50,17 +50,28 @@ class Disk:
             return self.open(file, mode, *args, **options)
         if not self.fails(path):
             return self.open(file, mode, *args, **options)
-        raw: Any = io.BufferedWriter(Full(file, mode.replace("b", "").replace("t", "")))
-        return raw if "b" in mode else io.TextIOWrapper(raw, encoding="utf-8")
+        return opened_over(Full, file, mode)
 
     def open_handle(self, path: Any, flags: int, *args: Any, **options: Any) -> int:
-        makes = flags & os.O_CREAT and _path(path).startswith(self.folder)
-        if makes and self.code != errno.ENOSPC and self.fails(_path(path)):
-            raise OSError(self.code, os.strerror(self.code), _path(path))
+        makes = flags & os.O_CREAT and path_of(path).startswith(self.folder)
+        if makes and self.code != errno.ENOSPC and self.fails(path_of(path)):
+            raise OSError(self.code, os.strerror(self.code), path_of(path))
         return self.os_open(path, flags, *args, **options)
 
 
-def _path(file: Any) -> str:
+def writes(mode: str) -> bool:
+    """Whether a mode of ``open`` is for writing."""
+    return bool(set(mode) & set("wxa+"))
+
+
+def opened_over(kind: type[io.FileIO], file: Any, mode: str) -> Any:
+    """What ``open`` would give, over a raw file of another kind, so that its buffers are the real ones."""
+    raw: Any = io.BufferedWriter(kind(file, mode.replace("b", "").replace("t", "")))
+    return raw if "b" in mode else io.TextIOWrapper(raw, encoding="utf-8")
+
+
+def path_of(file: Any) -> str:
+    """The path of what ``open`` is given, be it a handle."""
     if isinstance(file, int):
         link = f"/proc/self/fd/{file}"
         return os.readlink(link) if os.path.lexists(link) else ""

@@ -23,6 +23,7 @@ import datasets  # noqa: F401  so that a run begins at once
 import train
 import trainers.session  # noqa: F401
 from dassl.utils.logger import close_logger
+from tests.full_disk import opened_over, path_of, writes
 
 
 class HalfWritten(io.FileIO):
@@ -39,12 +40,11 @@ def kill_in_write(folder: str, number: int) -> None:
     plain, seen = builtins.open, []
 
     def count(file: Any, mode: str = "r", *args: Any, **options: Any) -> Any:
-        path = os.readlink(f"/proc/self/fd/{file}") if isinstance(file, int) else os.path.abspath(os.fsdecode(file))
-        if set(mode) & set("wxa+") and path.startswith(folder):
+        path = path_of(file)
+        if writes(mode) and path.startswith(folder):
             seen.append(path)
             if len(seen) == number:
-                raw: Any = io.BufferedWriter(HalfWritten(file, mode.replace("b", "").replace("t", "")))
-                return raw if "b" in mode else io.TextIOWrapper(raw, encoding="utf-8")
+                return opened_over(HalfWritten, file, mode)
         return plain(file, mode, *args, **options)
 
     builtins.open = io.open = count

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import io
 import json
 import os
@@ -20,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+import train
 from caspl.boosting import read_boosting
 from caspl.build import load_model
 from caspl.checkpoint import read_checkpoint
@@ -103,19 +103,7 @@ def collected(path: Path) -> None:
 
 
 def config(path: Path) -> None:
-    flags = {"dataset_config_file": None, "config_file": str(path), "seed": 1, "opts": []}
-    others = [
-        "root",
-        "output_dir",
-        "resume",
-        "source_domains",
-        "target_domains",
-        "transforms",
-        "trainer",
-        "backbone",
-        "head",
-    ]
-    build_cfg(argparse.Namespace(**flags, **dict.fromkeys(others)))
+    build_cfg(train.parser().parse_args(["--config-file", str(path), "--seed", "1"]))
 
 
 def kept_settings(path: Path) -> None:

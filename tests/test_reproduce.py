@@ -325,9 +325,19 @@ def made(output: Path, name: str, *words: str, needs: tuple[str, ...] = (), seco
     return Run(folder, name, arguments, " ".join(arguments), tuple(output / need for need in needs), kind="any")
 
 
-def execute(output: Path, runs: list[Run], jobs: int = 1) -> int:
+def executor_of(output: Path, runs: list[Run], jobs: int = 1) -> side_by_side.Executor:
     commands = {run.folder: ["--output-dir", str(run.folder), *run.arguments] for run in runs}
-    return side_by_side.Executor(runs, commands, output, jobs).run()
+    return side_by_side.Executor(runs, commands, output, jobs)
+
+
+def execute(output: Path, runs: list[Run], jobs: int = 1) -> int:
+    return executor_of(output, runs, jobs).run()
+
+
+def turn_until(executor: side_by_side.Executor, path: Path) -> None:
+    while not path.exists():
+        executor.turn()
+        time.sleep(0.05)
 
 
 def test_a_failed_run_takes_those_along_that_need_it(stand_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -360,16 +370,8 @@ def test_two_drivers_share_the_work(stand_in: Path, tmp_path: Path, capsys: pyte
     """What another fills is left to it, and what is not done yet is done meanwhile."""
     runs = [made(stand_in, "held"), made(stand_in, "free")]
     claim = Claim.within(stand_in / "held").take()
-    executor = side_by_side.Executor(
-        runs, {run.folder: ["--output-dir", str(run.folder), *run.arguments] for run in runs}, stand_in, 1
-    )
-    executor._begin()
-    while not (stand_in / "free" / "result.json").exists():
-        for job in [job for job in executor.jobs if job.process.poll() is not None]:
-            executor.jobs.remove(job)
-            executor._ended(job)
-        executor._begin()
-        time.sleep(0.05)
+    executor = executor_of(stand_in, runs)
+    turn_until(executor, stand_in / "free" / "result.json")
     assert not (stand_in / "held" / "began").exists()
     claim.release()
     assert executor.run() == 0
@@ -378,19 +380,12 @@ def test_two_drivers_share_the_work(stand_in: Path, tmp_path: Path, capsys: pyte
 
 def test_a_folder_that_others_fill_is_looked_at_less_and_less(stand_in: Path) -> None:
     runs = [made(stand_in, "held"), made(stand_in, "free", seconds=4.0)]
-    commands = {run.folder: ["--output-dir", str(run.folder), *run.arguments] for run in runs}
-    executor = side_by_side.Executor(runs, commands, stand_in, 2)
+    executor = executor_of(stand_in, runs, jobs=2)
     tries = []
     start = executor._start
     executor._start = lambda run, slot: (tries.append(run.title), start(run, slot))[1]  # type: ignore[method-assign]
     with Claim.within(stand_in / "held"):
-        executor._begin()
-        while not (stand_in / "free" / "result.json").exists():
-            for job in [job for job in executor.jobs if job.process.poll() is not None]:
-                executor.jobs.remove(job)
-                executor._ended(job)
-            executor._begin()
-            time.sleep(0.05)
+        turn_until(executor, stand_in / "free" / "result.json")
     assert 2 <= tries.count("held") <= 4
     assert executor.run() == 0
 

@@ -79,9 +79,8 @@ def _apply_flags(cfg: CfgNode, args: argparse.Namespace) -> None:
         "TRAINER.NAME": args.trainer,
         "MODEL.BACKBONE.NAME": args.backbone,
         "MODEL.HEAD.NAME": args.head,
+        "TEST.SAVE_PREDICTIONS": args.save_predictions or None,
     }
-    if getattr(args, "save_predictions", False):
-        flags["TEST.SAVE_PREDICTIONS"] = True
     for key, value in flags.items():
         if value is not None:  # not "if value": a seed of 0 is a seed
             node, leaf = _parent(cfg, key)

@@ -105,8 +105,9 @@ class RunRecorder:
 
     def beside(self, what: str) -> Path:
         """A CSV file beside the record, with its name in front where that is an evaluation's."""
-        stem = self._file().removesuffix(".json").removesuffix(FILE_NAME.removesuffix(".json"))
-        return Path(self.cfg.OUTPUT_DIR) / f"{stem}{'-' if stem else ''}{what}.csv"
+        record = self._file()
+        name = f"{what}.csv" if record == FILE_NAME else f"{record.removesuffix('.json')}-{what}.csv"
+        return Path(self.cfg.OUTPUT_DIR) / name
 
     def _pause(self) -> None:
         """Put the time of what is running on its account."""

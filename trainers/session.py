@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import logging
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from caspl.dassl.blame import refused
 from caspl.dassl.choices import check_choices
 from caspl.dassl.ranges import check_ranges
 from caspl.dassl.section import require_validation
-from caspl.errors import CasPLError, advising
+from caspl.errors import CasPLError, advising, near
 from caspl.files import Claim
 from caspl.results.record import FILE_NAME, read_record
 from caspl.runtime import Runtime
@@ -149,7 +148,6 @@ def _known(kind: str, name: str, names: list[str], flag: str) -> None:
     if not name:
         raise CasPLError(f"no {kind} given: use {flag}; there are {', '.join(sorted(names))}")
     if name not in names:
-        lower = {known.lower(): known for known in names}
-        near = [lower[found] for found in difflib.get_close_matches(name.lower(), lower, n=3)]
-        hint = f"did you mean {' or '.join(near)}?" if near else f"there are {', '.join(sorted(names))}"
+        found = near(name, names, 3)
+        hint = f"did you mean {' or '.join(found)}?" if found else f"there are {', '.join(sorted(names))}"
         raise CasPLError(f"unknown {kind} {name!r}: {hint}")

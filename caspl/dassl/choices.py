@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping
 
 from yacs.config import CfgNode
 
-from caspl.dassl.outcome import leaves
+from caspl.dassl.outcome import each, known_leaves
 from caspl.dassl.section import CHOICES as CASPL
 from caspl.errors import CasPLError
 from caspl.prompts.context import POSITIONS
@@ -51,14 +51,11 @@ def check_choices(cfg: CfgNode, sections: Collection[str]) -> None:
     Raises:
         CasPLError: naming the key, what it can be, and what it is.
     """
-    for key, value in leaves(cfg):
-        parts = key.split(".")
-        if parts[0] == "TRAINER" and parts[1] not in sections:
-            continue
+    for key, value in known_leaves(cfg, sections):
         choices = choices_of(key)
-        for word in value if isinstance(value, list | tuple) else [value]:
-            if choices and word not in choices:
-                raise CasPLError(f"{key} is {' or '.join(choices)}, not {word!r}")
+        wrong = [word for word in each(value) if choices and word not in choices]
+        if wrong:
+            raise CasPLError(f"{key} is {' or '.join(choices)}, not {wrong[0]!r}")
 
 
 def choices_of(key: str) -> Collection[str]:

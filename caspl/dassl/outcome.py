@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from yacs.config import CfgNode
@@ -81,6 +81,23 @@ def leaves(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield from leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def known_leaves(cfg: CfgNode, sections: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """As :func:`leaves`, of what is known here.
+
+    Args:
+        sections: those under ``TRAINER`` that are; a user's own keys may mean anything.
+    """
+    for key, value in leaves(cfg):
+        section, _, name = key.removeprefix("TRAINER.").partition(".")
+        if not key.startswith("TRAINER.") or section in sections:
+            yield key, value
+
+
+def each(value: Any) -> list[Any]:
+    """The values that a leaf holds: those of a list, or itself."""
+    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _counts(key: str, sections: Sections) -> bool:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from yacs.config import CfgNode
 
-from caspl.dassl.outcome import leaves
+from caspl.dassl.outcome import each, known_leaves
 from caspl.errors import CasPLError
 
 
@@ -127,22 +127,15 @@ def check_ranges(cfg: CfgNode, sections: Collection[str]) -> None:
     Raises:
         CasPLError: naming the key, what it can be, and what it is.
     """
-    for key, value in leaves(cfg):
-        parts = key.split(".")
-        if parts[0] == "TRAINER" and parts[1] not in sections:
-            continue
-        allowed = RANGES.get(parts[-1])
+    for key, value in known_leaves(cfg, sections):
+        name = key.rpartition(".")[2]
+        allowed, count = RANGES.get(name), LENGTHS.get(name)
         if allowed is None:
             continue
-        count = LENGTHS.get(parts[-1])
         if isinstance(value, list | tuple) and (len(value) != count if count else not value):
             raise CasPLError(f"{key} holds {count or 'at least one'} number{'s' if count else ''}, not {value}")
-        if not all(_is_number(number) and allowed.holds(number) for number in _each(value)):
+        if not all(_is_number(number) and allowed.holds(number) for number in each(value)):
             raise CasPLError(f"{key} must be {allowed}, not {value}")
-
-
-def _each(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
 
 
 def _is_number(value: Any) -> bool:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, near
 from caspl.files.parse import parse_yaml
-from caspl.protocols.protocol import PREFIX, Choice, Protocol
+from caspl.protocols.protocol import Choice, Protocol, did_you_mean
+from caspl.results.order import PREFIX
 
 Pairs = tuple[str, ...]
 
@@ -88,7 +88,23 @@ def plan(request: Request) -> list[Run]:
     Raises:
         CasPLError: a data set, method or config is not there, or two runs of different settings would share a folder.
     """
-    runs: dict[Path, Run] = {}
+    return together(_runs(request))
+
+
+def together(runs: Iterable[Run]) -> list[Run]:
+    """The runs, none twice.
+
+    Raises:
+        CasPLError: two of different settings would share a folder.
+    """
+    found: dict[Path, Run] = {}
+    for run in runs:
+        if found.setdefault(run.folder, run) != run:
+            raise CasPLError(f"two runs of different settings would be in {run.folder}: use LABEL")
+    return list(found.values())
+
+
+def _runs(request: Request) -> Iterator[Run]:
     protocol = request.protocol
     if request.targets and not any(test.datasets for test in protocol.tests):
         raise CasPLError(f"{protocol.name} tests where it trains: leave --targets out")
@@ -103,10 +119,7 @@ def plan(request: Request) -> list[Run]:
                 seeds = seeds if method.startswith(PREFIX) and request.boosting_seed < 0 else seeds[:1]
             for number in shots:
                 for seed in seeds:
-                    for run in _trained(request, dataset, method, number, seed):
-                        if runs.setdefault(run.folder, run) != run:
-                            raise CasPLError(f"two runs of different settings would be in {run.folder}: use LABEL")
-    return list(runs.values())
+                    yield from _trained(request, dataset, method, number, seed)
 
 
 @dataclass(frozen=True)
@@ -119,9 +132,9 @@ class _Dataset:
     def find(cls, name: str, configs: Path) -> _Dataset:
         path = Path(name) if name.endswith(".yaml") else configs / "datasets" / f"{name}.yaml"
         if not path.is_file():
-            there = sorted(found.stem for found in path.parent.glob("*.yaml"))
-            near = difflib.get_close_matches(path.stem, there, n=1)
-            hint = f"did you mean {near[0]}?" if near else f"there are: {' '.join(there)}"
+            there = sorted(other.stem for other in path.parent.glob("*.yaml"))
+            found = near(path.stem, there)
+            hint = f"did you mean {found[0]}?" if found else f"there are: {' '.join(there)}"
             raise CasPLError(f"unknown data set {name}; {hint}")
         content = parse_yaml(path.read_text(encoding="utf-8"))
         registered = ((content or {}).get("DATASET") or {}).get("NAME", "")
@@ -141,10 +154,9 @@ def _trained(request: Request, dataset: _Dataset, method: str, shots: int, seed:
     common: list[str] = ["--trainer", method, "--seed", str(seed), "--config-file", str(file)]
     common += ["DATASET.NUM_SHOTS", str(shots)]
     needs: tuple[Path, ...] = ()
-    phase1, boosting_seed = "", request.boosting_seed
-    if boosting_seed < 0:
-        boosting_seed = seed
+    phase1 = ""
     if method.startswith(PREFIX):
+        boosting_seed = seed if request.boosting_seed < 0 else request.boosting_seed
         boost = _boost(request, dataset, method, boosting_seed)
         yield boost
         assert boost.makes is not None
@@ -219,11 +231,8 @@ def _config_file(configs: Path, method: str, name: str) -> Path:
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"
-    there = sorted(path.name for path in (configs / "trainers").iterdir() if path.is_dir())
     if not any(folder.is_dir() for folder in folders):
-        lower = {known.lower(): known for known in there}
-        near = [lower[found] for found in difflib.get_close_matches(plain.lower(), lower, n=1)]
-        hint = f"did you mean {method.removesuffix(plain)}{near[0]}? Else " if near else ""
+        hint = did_you_mean(method, [path.name for path in (configs / "trainers").iterdir() if path.is_dir()])
         raise CasPLError(
             f"there is no folder configs/trainers/{plain}: {hint}let CFG be the path of a .yaml for a method of yours"
         )

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Any
 
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, near
 from caspl.files.parse import parse_yaml
+from caspl.results.order import PREFIX
 
 TINY = ("tinysat", "tinyworld")
 """Data sets whose students are the shipped ones: each method's config there is called tiny."""
-PREFIX = "CasPL_"
 
 
 @dataclass(frozen=True)
@@ -53,7 +52,6 @@ class Protocol:
 
     Args:
         name: of its file.
-        title: in words.
         sources: data sets that are trained on, by their config files.
         shots: labelled images a class; several make several runs.
         folder: of the training runs, below the output folder.
@@ -66,7 +64,6 @@ class Protocol:
     """
 
     name: str
-    title: str
     sources: tuple[str, ...]
     shots: tuple[int, ...]
     folder: str
@@ -94,10 +91,7 @@ class Protocol:
                 if found is not None:
                     note = "" if protocol is self else "no setting is published: that of base to new"
                     return Choice(found.config, found.options, note)
-        known = {name.lower(): name for rule in base.configs for name in _several(rule["method"])}
-        plain = method.removeprefix(PREFIX)
-        near = [known[found] for found in difflib.get_close_matches(plain.lower(), known, n=1)]
-        hint = f"did you mean {method.removesuffix(plain)}{near[0]}? Else " if near else ""
+        hint = did_you_mean(method, [name for rule in base.configs for name in _several(rule["method"])])
         raise CasPLError(f"no default config for {method}: {hint}set CFG to a file name in configs/trainers, or a path")
 
     def boosting_config(self, method: str, dataset: str) -> str:
@@ -119,6 +113,13 @@ def _several(value: Any) -> Sequence[Any]:
     return value if isinstance(value, list) else [value]
 
 
+def did_you_mean(method: str, plain: Iterable[str]) -> str:
+    """A question, if a method or cascade is spelled nearly as one of these plain methods; else nothing."""
+    head = PREFIX if method.startswith(PREFIX) else ""
+    found = near(method.removeprefix(PREFIX), plain)
+    return f"did you mean {head}{found[0]}? Else " if found else ""
+
+
 def names() -> list[str]:
     """The protocols that there are."""
     found = (path.name for path in resources.files("caspl.protocols").iterdir())
@@ -133,8 +134,8 @@ def read_protocol(name: str) -> Protocol:
         CasPLError: there is none of this name.
     """
     if name not in names():
-        near = difflib.get_close_matches(name, names(), n=1)
-        hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names())}"
+        found = near(name, names())
+        hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(names())}"
         raise CasPLError(f"there is no protocol {name!r}: {hint}")
     text = (resources.files("caspl.protocols") / f"{name}.yaml").read_text(encoding="utf-8")
     content = parse_yaml(text)
@@ -142,7 +143,6 @@ def read_protocol(name: str) -> Protocol:
     tests = [Test(test["part"], test["classes"], tuple(test.get("datasets", ()))) for test in content["tests"]]
     return Protocol(
         name=name,
-        title=content["title"],
         sources=tuple(content["sources"]),
         shots=tuple(content["shots"]),
         folder=train["folder"],

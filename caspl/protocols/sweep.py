@@ -10,7 +10,7 @@ from typing import Any
 
 from caspl.errors import CasPLError
 from caspl.files.parse import parse_yaml
-from caspl.protocols.plan import Request, Run, plan
+from caspl.protocols.plan import Request, Run, plan, together
 from caspl.protocols.protocol import read_protocol
 
 KEYS = ("protocol", "datasets", "methods", "seeds", "shots", "targets", "vary", "vary_boosting")
@@ -62,12 +62,7 @@ def plan_all(requests: list[Request]) -> list[Run]:
     Raises:
         CasPLError: two runs of different settings would share a folder.
     """
-    runs: dict[Path, Run] = {}
-    for request in requests:
-        for run in plan(request):
-            if runs.setdefault(run.folder, run) != run:
-                raise CasPLError(f"two runs of different settings would be in {run.folder}")
-    return list(runs.values())
+    return together(run for request in requests for run in plan(request))
 
 
 def read_table(path: Path) -> dict[str, Any]:

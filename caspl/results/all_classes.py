@@ -6,18 +6,14 @@ sets, that its name says, and missing where one of them is: nothing is averaged 
 
 from __future__ import annotations
 
-import logging
-import statistics
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caspl.results import order, paper_figures
 from caspl.results.collect import is_zero_shot, later, summarize
+from caspl.results.figures import BySeed, difference, figure, gain, mean_by_seed
 from caspl.results.record import RunRecord
 from caspl.results.tables import MISSING, Cell, Figure, Table
-
-logger = logging.getLogger(__name__)
 
 NOTE = "±: sample standard deviation over seeds (of a difference: over the seeds' differences)."
 SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR")
@@ -29,13 +25,12 @@ TRANSFERS = ("cross_dataset", "domain_generalization")
 BY_SHOTS = "by shots"
 """The config of a row whose settings follow the number of shots."""
 
-BySeed = dict[int, float]
-
 
 @dataclass
 class Row:
-    """Tests of one method; ``cells`` maps a column to accuracies in percent by seed."""
+    """Tests of one method, trained on a data set; ``cells`` maps a column to accuracies in percent by seed."""
 
+    dataset: str
     trainer: str
     config: str
     shots: int
@@ -55,27 +50,25 @@ def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool
     by_dataset: dict[str, dict[tuple[str, str], Row]] = {}
     for record in chosen:
         rows = by_dataset.setdefault(record.dataset, {})
-        row = rows.setdefault((record.trainer, record.config), Row(record.trainer, record.config, 0))
+        row = rows.setdefault((record.trainer, record.config), Row(record.dataset, record.trainer, record.config, 0))
         # What learns nothing from shots is a line across the figure.
         for column in columns if is_zero_shot(record) else [_shots_name(record.shots)]:
             row.cells.setdefault(column, {})[record.seed] = _accuracy(record)
     by_dataset = {name: _merged(rows) for name, rows in by_dataset.items()}
     trained = {record.dataset for record in chosen if not is_zero_shot(record)}
     datasets = order.named(name for name in by_dataset if name in trained)
-    several = any(_several(by_dataset[name].values()) for name in datasets)
-    tables = []
-    for name in datasets:
-        expected = {column: _papers_shots(name, column) for column in columns}
-        tables.append(
-            _table(name, list(by_dataset[name].values()), columns, expected if paper else {}, difference, several)
-        )
+    several = order.several_configs(row for name in datasets for row in by_dataset[name].values())
+
+    def table(title: str, rows: Iterable[Row], dataset: str) -> Table:
+        expected = {column: _papers_shots(dataset, column) for column in columns} if paper else {}
+        return _table(title, list(rows), columns, expected, difference, several)
+
+    tables = [table(name, by_dataset[name].values(), name) for name in datasets]
     if len(datasets) > 1:
         averages = _average([by_dataset[name] for name in datasets], columns, several)
+        # The paper's average is over its eleven data sets; beside any other choice it would mislead.
         whole = {paper_figures.dataset_key(name) for name in datasets} == set(paper_figures.dataset_order())
-        expected = {column: _papers_shots("average", column) for column in columns} if paper and whole else {}
-        if paper and not whole:
-            expected = {column: {} for column in columns}
-        tables.append(_table(f"average of {len(datasets)} data sets", averages, columns, expected, difference, several))
+        tables.append(table(f"average of {len(datasets)} data sets", averages, AVERAGE if whole else ""))
     return tables
 
 
@@ -89,7 +82,7 @@ def _merged(rows: Mapping[tuple[str, str], Row]) -> dict[tuple[str, str], Row]:
             made |= {(row.trainer, row.config): row for row in own}
         else:
             cells = {column: cell for row in own for column, cell in row.cells.items()}
-            made[trainer, BY_SHOTS] = Row(trainer, BY_SHOTS, 0, cells)
+            made[trainer, BY_SHOTS] = Row(own[0].dataset, trainer, BY_SHOTS, 0, cells)
     return made
 
 
@@ -115,16 +108,16 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
             if _source(record) in ("", source) and record.dataset in (source, *targets):
                 shots = 0 if is_zero_shot(record) else record.shots
                 key = (record.trainer, record.config, shots)
-                cells = rows.setdefault(key, Row(*key)).cells
+                cells = rows.setdefault(key, Row(source, *key)).cells
                 cells.setdefault(record.dataset, {})[record.seed] = _accuracy(record)
         for row in rows.values():
-            row.cells[AVERAGE] = _mean_of([row.cells.get(name) for name in averaged])
+            row.cells[AVERAGE] = mean_by_seed([row.cells.get(name, {}) for name in averaged])
         columns = [source, *averaged, AVERAGE, *(name for name in targets if name not in averaged)]
         expected = {column: _papers_shifts(column) for column in columns} if shifts and paper else {}
         told = [row for row in rows.values() if any(name in row.cells for name in targets)]
         named = ", ".join(averaged) if len(averaged) < 4 else f"{len(averaged)} data sets"
         title = f"trained on {source}, average of {named}"
-        tables.append(_table(title, told, columns, expected, difference, _several(told)))
+        tables.append(_table(title, told, columns, expected, difference, order.several_configs(told)))
     return tables
 
 
@@ -143,7 +136,7 @@ def _table(
     rows: Sequence[Row],
     columns: Sequence[str],
     expected: Mapping[str, Mapping[str, float]],
-    difference: bool,
+    differences: bool,
     several: bool,
 ) -> Table:
     """Rows by the age of the methods, with their config where a method has several, and the paper's figures behind."""
@@ -153,52 +146,26 @@ def _table(
     lines: list[list[Cell]] = []
     for row in sorted(rows, key=order.sort_key):
         label: list[Cell] = [*[row.config] * several, *[str(row.shots or MISSING)] * shots]
-        own = [_figure(row.cells.get(column)) for column in columns]
+        own = _figures(row, columns)
         counts = sorted({len(cell) for cell in row.cells.values() if cell})
         seeds = "-".join(str(count) for count in dict.fromkeys((counts or [0])[:: max(1, len(counts) - 1)]))
-        told = [Figure(found.get(row.trainer)) for found in expected.values()]
+        told = _papers(row, expected)
         lines.append([row.trainer, *label, *own, seeds, *told])
-        plain = _plain(row, rows) if difference else None
+        plain = order.partner(row, rows) if differences else None
         if plain is not None:
-            gains = [_gain(row.cells.get(column), plain.cells.get(column)) for column in columns]
-            theirs = [_difference(found.get(row.trainer), found.get(plain.trainer)) for found in expected.values()]
+            pairs = zip(columns, zip(own, _figures(plain, columns), strict=True), strict=True)
+            gains = [gain(pair, row.cells.get(name, {}), plain.cells.get(name, {})) for name, pair in pairs]
+            theirs = [difference(*pair) for pair in zip(told, _papers(plain, expected), strict=True)]
             lines.append([f"{row.trainer} - {plain.trainer}", *label, *gains, MISSING, *theirs])
     return Table(title, head, lines)
 
 
-def _several(rows: Iterable[Row]) -> bool:
-    return any(count > 1 for count in Counter((row.trainer, row.shots) for row in rows).values())
+def _figures(row: Row, columns: Sequence[str]) -> list[Figure]:
+    return [figure(summarize(row.cells.get(column, {}))) for column in columns]
 
 
-def _plain(row: Row, rows: Sequence[Row]) -> Row | None:
-    """The X that this CasPL_X extends: with the same config, or the only one."""
-    if not row.trainer.startswith(order.PREFIX):
-        return None
-    method = row.trainer.removeprefix(order.PREFIX)
-    found = [other for other in rows if other.trainer == method and other.shots in (0, row.shots)]
-    same = [other for other in found if other.config == row.config]
-    rivals = [other for other in rows if other.trainer == row.trainer and other.shots == row.shots]
-    return same[0] if same else found[0] if len(found) == len(rivals) == 1 else None
-
-
-def _figure(by_seed: BySeed | None) -> Figure:
-    found = summarize(by_seed or {})
-    return Figure(None) if found is None else Figure(found.mean, found.spread)
-
-
-def _gain(of: BySeed | None, to: BySeed | None) -> Figure:
-    """With the spread of the seeds' differences where both have the same seeds."""
-    one, other = summarize(of or {}), summarize(to or {})
-    if one is None or other is None:
-        return Figure(None, signed=True)
-    assert of is not None
-    assert to is not None
-    paired = summarize({seed: of[seed] - to[seed] for seed in of}) if of.keys() == to.keys() else None
-    return Figure(one.mean - other.mean, paired.spread if paired else None, signed=True)
-
-
-def _difference(of: float | None, to: float | None) -> Figure:
-    return Figure(None if of is None or to is None else of - to, signed=True)
+def _papers(row: Row, expected: Mapping[str, Mapping[str, float]]) -> list[Figure]:
+    return [Figure(found.get(row.trainer)) for found in expected.values()]
 
 
 def _average(datasets: Sequence[Mapping[tuple[str, str], Row]], columns: Sequence[str], several: bool) -> list[Row]:
@@ -209,22 +176,11 @@ def _average(datasets: Sequence[Mapping[tuple[str, str], Row]], columns: Sequenc
             found.setdefault((row.trainer, row.config if several else ""), []).append(row)
     averages = []
     for (trainer, _), rows_of in found.items():
-        configs = {row.config for row in rows_of}
-        made = Row(trainer, configs.pop() if len(configs) == 1 else "several", 0)
-        whole = len(rows_of) == len(datasets)
-        for column in columns:
-            made.cells[column] = _mean_of([row.cells.get(column) for row in rows_of]) if whole else {}
+        made = Row(AVERAGE, trainer, order.common(row.config for row in rows_of), 0)
+        for column in columns if len(rows_of) == len(datasets) else ():
+            made.cells[column] = mean_by_seed([row.cells.get(column, {}) for row in rows_of])
         averages.append(made)
     return averages
-
-
-def _mean_of(parts: Sequence[BySeed | None]) -> BySeed:
-    """The mean of each seed that all parts have; empty where a part is missing."""
-    there = [part for part in parts if part]
-    if not parts or len(there) < len(parts):
-        return {}
-    seeds = set.intersection(*(set(part) for part in there))
-    return {seed: statistics.fmean(part[seed] for part in there) for seed in sorted(seeds)}
 
 
 def _chosen(records: Iterable[RunRecord]) -> list[RunRecord]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from caspl.results import order, paper_figures
-from caspl.results.collect import Group, Summary, summarize
+from caspl.results.collect import Group, summarize
+from caspl.results.figures import difference, figure, gain, mean_by_seed
 from caspl.results.tables import MISSING, Cell, Figure, Table
 
 NOTE = (
@@ -40,7 +39,7 @@ def tables(groups: Sequence[Group], options: Options | None = None) -> list[Tabl
         if averages:
             blocks.append((f"average of {len(names)} data sets", "average" if whole else "", averages))
 
-    shows_config = options.every_column or _several_configs(groups)
+    shows_config = options.every_column or order.several_configs(groups)
     shows_shots = options.every_column or len({group.shots for group in groups if group.shots}) > 1
     columns = ["method", *["config"] * shows_config, *["shots"] * shows_shots, "base", "new", "HM", "seeds"]
     columns += ["paper base", "paper new", "paper HM"] * options.paper
@@ -56,7 +55,8 @@ def tables(groups: Sequence[Group], options: Options | None = None) -> list[Tabl
             plain = order.partner(group, members) if options.difference else None
             if plain is not None:
                 gains = _gains(group, plain)
-                expected = _differences(paper, _paper(paper_name, plain)) if options.paper else []
+                theirs = zip(paper, _paper(paper_name, plain), strict=True)
+                expected = [difference(*pair) for pair in theirs] if options.paper else []
                 name = f"{group.trainer} - {plain.trainer}"
                 rows.append([name, *label, *gains, MISSING, *expected])
         made.append(Table(title, columns, rows))
@@ -69,7 +69,7 @@ def average(groups: Sequence[Group]) -> list[Group]:
     A method that lacks a data set is left out: its average would stand for something else than the others'.
     """
     names = {group.dataset for group in groups}
-    several = _several_configs(groups)
+    several = order.several_configs(groups)
     methods: dict[tuple[str, str, int], list[Group]] = {}
     for group in groups:
         # One config a data set is one method even where the configs have different names.
@@ -78,53 +78,26 @@ def average(groups: Sequence[Group]) -> list[Group]:
         Group(
             "average",
             trainer,
-            config or _common(member.config for member in members),
+            config or order.common(member.config for member in members),
             shots,
-            _mean_by_seed([member.base for member in members]),
-            _mean_by_seed([member.new for member in members]),
+            mean_by_seed([member.base for member in members]),
+            mean_by_seed([member.new for member in members]),
         )
         for (trainer, config, shots), members in methods.items()
         if {member.dataset for member in members} == names
     ]
 
 
-def _mean_by_seed(parts: Sequence[dict[int, float]]) -> dict[int, float]:
-    seeds = set.intersection(*(set(part) for part in parts))
-    return {seed: statistics.fmean(part[seed] for part in parts) for seed in sorted(seeds)}
-
-
-def _common(configs: Iterable[str]) -> str:
-    found = set(configs)
-    return found.pop() if len(found) == 1 else "several"
-
-
-def _several_configs(groups: Sequence[Group]) -> bool:
-    return any(count > 1 for count in Counter((g.dataset, g.trainer, g.shots) for g in groups).values())
-
-
 def figures(group: Group) -> list[Figure]:
     """Base, new and HM."""
-    return [_figure(summarize(group.base)), _figure(summarize(group.new)), _figure(group.harmonic)]
-
-
-def _figure(summary: Summary | None) -> Figure:
-    return Figure(None) if summary is None else Figure(summary.mean, summary.spread)
+    return [figure(summarize(group.base)), figure(summarize(group.new)), figure(group.harmonic)]
 
 
 def _gains(group: Group, plain: Group) -> list[Figure]:
-    """Differences of base, new and HM, with the spread of the seeds' differences where both have the same seeds."""
-    pairs = [(group.base, plain.base), (group.new, plain.new), (group.hm, plain.hm)]
-    spreads = []
-    for of, to in pairs:
-        paired = summarize({seed: of[seed] - to[seed] for seed in of}) if of.keys() == to.keys() else None
-        spreads.append(paired.spread if paired else None)
-    gains = _differences(figures(group), figures(plain))
-    return [replace(gain, spread=spread) for gain, spread in zip(gains, spreads, strict=True)]
-
-
-def _differences(of: Sequence[Figure], to: Sequence[Figure]) -> list[Figure]:
-    pairs = [(one.value, other.value) for one, other in zip(of, to, strict=True)]
-    return [Figure(None if a is None or b is None else a - b, signed=True) for a, b in pairs]
+    """Differences of base, new and HM."""
+    both = zip(figures(group), figures(plain), strict=True)
+    parts = ((group.base, plain.base), (group.new, plain.new), (group.hm, plain.hm))
+    return [gain(pair, of, to) for pair, (of, to) in zip(both, parts, strict=True)]
 
 
 def _paper(dataset: str, group: Group) -> list[Figure]:

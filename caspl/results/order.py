@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from caspl.results import paper_figures
 from caspl.results.collect import Group
@@ -13,11 +14,15 @@ _KNOWN = ("CasPL", "CoOp", "CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL")
 
 
 class Method(Protocol):
-    """What rows are sorted by."""
+    """What rows are sorted and told apart by: a method as it was run on a data set."""
 
+    dataset: str
     trainer: str
     config: str
     shots: int
+
+
+M = TypeVar("M", bound=Method)
 
 
 def sort_key(group: Method) -> tuple[int, str, int, bool, str]:
@@ -45,7 +50,7 @@ def named(names: Iterable[str]) -> list[str]:
     return sorted(names, key=key)
 
 
-def partner(group: Group, groups: Sequence[Group]) -> Group | None:
+def partner(group: M, groups: Sequence[M]) -> M | None:
     """The X that this CasPL_X extends: the one with the same config, or the only one on this data set and shots."""
     if not group.trainer.startswith(PREFIX):
         return None
@@ -58,3 +63,14 @@ def partner(group: Group, groups: Sequence[Group]) -> Group | None:
     # With several configs on either side it would be a guess which belong together.
     rivals = [other for other in here if other.trainer == group.trainer and other.shots == group.shots]
     return plain[0] if len(plain) == len(rivals) == 1 else None
+
+
+def several_configs(groups: Iterable[Method]) -> bool:
+    """Whether a method was run with several configs, so that its rows would look alike without them."""
+    return any(count > 1 for count in Counter((one.dataset, one.trainer, one.shots) for one in groups).values())
+
+
+def common(configs: Iterable[str]) -> str:
+    """The config of all, if there is one."""
+    found = set(configs)
+    return found.pop() if len(found) == 1 else "several"

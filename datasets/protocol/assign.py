@@ -40,7 +40,7 @@ def class_names(classes: Sequence[str], given: Mapping[str, str], least: int = 2
     names = {key: unicodedata.normalize("NFC", given.get(key, key)) for key in classes}
     read: dict[str, str] = {}
     for key in classes:
-        text = " ".join(names[key].replace("_", " ").lower().split())  # as prompts and CLIP's tokenizer read it
+        text = as_read(names[key])
         if not text:
             raise CasPLError(f"the class {key!r} has no name to read: rename it")
         if text in read:
@@ -52,6 +52,11 @@ def class_names(classes: Sequence[str], given: Mapping[str, str], least: int = 2
     if all(text.replace(" ", "").isdigit() for text in read):
         logger.warning("the classes are called %s: CLIP knows words; see DATASET.FOLDER.CLASSNAMES", some(list(read)))
     return names
+
+
+def as_read(name: str) -> str:
+    """A class's name as prompts and CLIP's tokenizer read it."""
+    return " ".join(name.replace("_", " ").lower().split())
 
 
 def as_split(found: Iterable[Found], names: Mapping[str, str]) -> Split:

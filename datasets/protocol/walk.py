@@ -27,9 +27,9 @@ PARTS = {
 """What folders and lists call the three lists of a split, in lower case."""
 
 NO_CLASSES = ("__MACOSX", "split_fewshot")  # left by archives of macOS, and by few-shot sampling
-RUN_FILES = {"log.txt", "result.json", "config.yaml", "command.txt", "resume.pt", ".claim", "checkpoint"}
 RUN_MARKS = {"result.json", "resume.pt", ".claim", "command.txt"}
-"""Of those, the ones that no folder of pictures holds by chance."""
+"""What runs leave, and no folder of pictures holds by chance."""
+RUN_FILES = RUN_MARKS | {"log.txt", "config.yaml", "checkpoint"}
 LEFT_BY_SYSTEMS = ("thumbs.db", "desktop.ini")
 
 
