@@ -164,11 +164,13 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if not value.isfinite().all():
             raise CasPLError(f"{path} holds numbers in {name} that are not finite: that run has diverged")
     try:
+        if not isinstance(about["classnames"], list):
+            raise TypeError("a list of classnames")
         return Checkpoint(
             path,
             student=str(about["student"]),
             student_hash=str(about["student_hash"]),
-            classnames=tuple(str(name) for name in list(about["classnames"])),
+            classnames=tuple(map(str, about["classnames"])),
             tensors=tensors,
             description=dict(about.get("description") or {}),
             pixels=dict(about.get("pixels") or {}),

@@ -172,10 +172,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
         # One of those that differ in seeds and folders alone.
         check(list({_but_for_places(words): words for words in commands.values()}.values()))
+        code = Executor(missing, commands, None if args.show else request.output, args.jobs).run()
     except CasPLError as error:
         print("error:", error, file=sys.stderr)
         return 2
-    code = Executor(missing, commands, None if args.show else request.output, args.jobs).run()
     for sentence in preflight.compare(runs):
         print(sentence, file=sys.stderr)
     return code or show_table(request)

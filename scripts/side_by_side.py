@@ -14,6 +14,7 @@ from pathlib import Path
 
 from run_once import BUSY
 
+from caspl.errors import CasPLError
 from caspl.protocols import Run
 
 REPO = Path(__file__).resolve().parents[1]
@@ -58,7 +59,11 @@ class Executor:
         self.rests: dict[Path, tuple[float, float]] = {}
 
     def run(self) -> int:
-        """Run all; returns the exit code of the first that failed, or 0."""
+        """Run all; returns the exit code of the first that failed, or 0.
+
+        Raises:
+            CasPLError: logs cannot be written, or no process can be started.
+        """
         try:
             while self.waiting or self.jobs:
                 self.turn()
@@ -67,6 +72,9 @@ class Executor:
             self._stop(PATIENCE if not interrupt.args else 0)
             print("interrupted; the same command goes on", file=sys.stderr)
             return 130
+        except OSError as error:
+            self._stop(0)
+            raise CasPLError(f"{error.filename or self.output} cannot be used: {error.strerror or error}") from error
         for run, code, last in self.failed.values():
             print(f"failed: {run.title} (code {code}): {last}", file=sys.stderr)
         return next((code for _, code, _ in self.failed.values()), 0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import ast
 import os
 import re
 import runpy
@@ -18,14 +17,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import train
+from caspl.checkpoint import read_checkpoint
 from caspl.results import read_record
 from caspl.towers import random_state_dict
 from caspl.towers.weights import write_clip
 from dassl.utils.logger import close_logger
-from tests.runs import REPO
+from tests.runs import REPO, Runs
 from tests.test_reproduce import reproduce
 from tests.test_scripts import VIT_B16, VIT_L14
 from trainers import session
@@ -147,17 +148,54 @@ class Taken(Exception):
     """The arguments are taken."""
 
 
-@pytest.mark.parametrize(
-    "block",
-    [pytest.param(b, id=f"{d}-{i}") for d in DOCUMENTS for i, b in enumerate(fenced(d, "python"))],
-)
-def test_code_is_code(block: str) -> None:
-    """That of the recipe and of the library is run elsewhere; here, that each block can be read."""
-    lines = block.splitlines()
-    first = next((number for number, line in enumerate(lines) if line.startswith(" ")), 0)
-    if first and not lines[first - 1].rstrip().endswith((":", "(", "[", "{", ",")):
-        lines.insert(first, "if True:")  # lines out of a function
-    ast.parse("\n".join(lines))
+# The recipe's blocks are run by tests/test_contributing.py, the data set's class by tests/datasets/test_pattern.py.
+ELSEWHERE_RUN = {"CONTRIBUTING.md": 2, "docs/your-data.md": 1}
+PLUGGED_IN = {"README.md": 1, "docs/plugin.md": 2}
+ENGINE = {"engine/README.md": 2}
+
+
+def test_every_code_block_is_run_by_a_test() -> None:
+    found = {document: len(blocks) for document in DOCUMENTS if (blocks := fenced(document, "python"))}
+    assert found == ELSEWHERE_RUN | PLUGGED_IN | ENGINE | {"docs/cascade.md": 1}
+
+
+def test_the_blocks_of_the_plug_in(tmp_path: Path) -> None:
+    """In a program of their own, for they register trainers; the shown lines of a train.py are taken out of it."""
+    shown = [block.replace("...\n", "").replace("    extend", "extend").replace("    caspl", "caspl")
+             for document in PLUGGED_IN for block in fenced(document, "python")]  # fmt: skip
+    program = "\n".join([
+        "from dassl.config import get_cfg_default",
+        "from dassl.engine import TRAINER_REGISTRY, TrainerX",
+        "@TRAINER_REGISTRY.register()",
+        "class MyTrainer(TrainerX): pass",
+        "cfg, extend_cfg = get_cfg_default(), lambda cfg: None",
+        *shown,
+        "assert cfg.TRAINER.CASPL.BOOSTING_SEED == 1",
+        "assert TRAINER_REGISTRY.get('CasPL_MyTrainer')",
+    ])  # fmt: skip
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_the_blocks_of_the_engine() -> None:
+    names: dict[str, Any] = {}
+    for document in ENGINE:
+        for block in fenced(document, "python"):
+            exec(block, names)  # our own document
+    assert names["MyTrainer"].rolling_resume
+
+
+def test_a_model_from_a_runs_folder_as_told(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The block of docs/cascade.md, and what the sentence behind it says of the images."""
+    few = ["TRAINER.COOP.PREC", "fp32", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
+    assert train.main(runs.arguments("CoOp", "CoOp/vit_b16_ctxv1", "output/adapt", *few)) == 0
+    monkeypatch.chdir(runs.folder)
+    (block,) = fenced("docs/cascade.md", "python")
+    names: dict[str, Any] = {"images": torch.zeros(2, 3, 32, 32)}
+    exec(block, names)  # our own document
+    assert names["logits"].shape == (2, 10)
+    pixels = read_checkpoint(next(Path("output/adapt").rglob("model.pth.tar-1"))).pixels
+    assert {"size", "mean", "std", "interpolation"} <= pixels.keys()
 
 
 def test_ones_own_images_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -222,6 +222,18 @@ def test_checkpoints_that_are_not_finite(clips: dict[str, str], tmp_path: Path) 
         read_checkpoint(path)
 
 
+@pytest.mark.parametrize("classnames", ["ant", None, 3])
+def test_checkpoints_whose_class_names_are_no_list(classnames: Any, clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(CASES[2], False, clips, tmp_path)
+    trainer.save_model(0, str(tmp_path / "run"))
+    path = tmp_path / "run" / "prompt_learner" / "model.pth.tar-1"
+    content = torch.load(path, weights_only=True)
+    content["state_dict"]["_extra_state"]["classnames"] = classnames
+    torch.save(content, path)
+    with pytest.raises(CasPLError, match="is a damaged checkpoint: what it says of itself lacks a list of classnames"):
+        read_checkpoint(path)
+
+
 def test_sigterm_ends_as_ctrl_c_does(runs: Runs) -> None:
     """Clusters send it before they kill: the run says how it goes on."""
     command = runs.phase1("run", "OPTIM.MAX_EPOCH", "2000")
