@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from dassl.data.datasets import DATASET_REGISTRY
-from datasets.tinysat import TinySat
+from datasets.tinysat import Drawn
 
 
 @DATASET_REGISTRY.register()
-class TinyWorld(TinySat):
+class TinyWorld(Drawn):
     """Unlabelled images from outside TinySat's domain, as many as it has; the classes are the structures shown."""
 
     dataset_dir = "tinyworld"

@@ -14,10 +14,13 @@ from caspl.data import PUBLISHED
 from caspl.protocols import Run
 from caspl.results.collect import find_records
 from caspl.results.record import RunRecord
-from caspl.tiny.domain import CLASSNAMES, SPLITS
+from caspl.tiny.domain import DOMAINS
 
-COUNTS = {"TinySat": (len(CLASSNAMES), tuple(len(CLASSNAMES) * count for count in SPLITS.values()))}
-"""Classes, and images of train, val and test, of data sets that are not published ones."""
+COUNTS = {
+    name.replace("_", ""): (len(domain.classnames), [len(domain.labels(split)) for split in domain.splits])
+    for name, domain in DOMAINS.items()
+}
+"""Classes, and images of train, val and test, of data sets that are not published ones, by DATASET.NAME in small."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +35,9 @@ def work(cfg: CfgNode, evaluates: bool) -> Work | None:
     """The work of a run; None where the size of its data set is not known."""
     name = cfg.DATASET.NAME
     known = next((one for one in PUBLISHED.values() if one.name == name), None)
-    if known is None and name not in COUNTS:
+    if known is None and name.lower() not in COUNTS:
         return None
-    classes, counts = (known.classes, known.counts) if known else COUNTS[name]
+    classes, counts = (known.classes, known.counts) if known else COUNTS[name.lower()]
     share = {"all": 1.0, "base": (classes + 1) // 2 / classes, "new": classes // 2 / classes}
     part = share[cfg.DATASET.SUBSAMPLE_CLASSES]
     tested = round(counts[2] * part)

@@ -17,6 +17,10 @@ DATASET_TEMPLATES = {
     "Food101": "a photo of {}, a type of food.",
     "UCF101": "a photo of a person doing {}.",
     "TinySat": "an overhead photo of {}.",
+    "TinySatV2": "an overhead photo of {}.",
+    "TinySatSketch": "an overhead photo of {}.",
+    "TinySatR": "an overhead photo of {}.",
+    "TinyCloth": "a photo of {}.",
 }
 
 # CLIP's ImageNet templates in the order in which PromptSRC uses its sixty: the plain one first.

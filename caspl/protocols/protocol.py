@@ -12,7 +12,7 @@ from caspl.errors import CasPLError, near
 from caspl.files.parse import parse_yaml
 from caspl.results.order import PREFIX
 
-TINY = ("tinysat", "tinyworld")
+TINY = ("tinysat", "tinysat_v2", "tinysat_sketch", "tinysat_r", "tinycloth", "tinyworld")
 """Data sets whose students are the shipped ones: each method's config there is called tiny."""
 
 

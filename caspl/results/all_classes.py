@@ -16,9 +16,12 @@ from caspl.results.record import RunRecord
 from caspl.results.tables import MISSING, Cell, Figure, Table
 
 NOTE = "±: sample standard deviation over seeds (of a difference: over the seeds' differences)."
-SHIFTS = ("ImageNetV2", "ImageNetSketch", "ImageNetR")
-"""Of ImageNet, those that the paper averages over; ImageNet-A has a column of its own."""
-ALL_SHIFTS = (*SHIFTS, "ImageNetA")
+SHIFTS = {
+    "ImageNet": ("ImageNetV2", "ImageNetSketch", "ImageNetR"),
+    "TinySat": ("TinySatV2", "TinySatSketch", "TinySatR"),
+}
+"""Those that an average is over, by what was trained on; ImageNet-A has a column of its own, as in the paper."""
+ALL_SHIFTS = frozenset(("ImageNetA", *(name for names in SHIFTS.values() for name in names)))
 AVERAGE = "average"
 TRANSFERS = ("cross_dataset", "domain_generalization")
 """Protocols whose trainings are no few-shot runs: their settings are others."""
@@ -102,7 +105,7 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
         targets = [name for name in found if (name in ALL_SHIFTS) == shifts]
         if not targets:
             continue
-        averaged = list(SHIFTS) if shifts else _expected(source, targets)
+        averaged = list(SHIFTS.get(source, targets)) if shifts else _expected(source, targets)
         rows: dict[tuple[str, str, int], Row] = {}
         for record in chosen:
             if _source(record) in ("", source) and record.dataset in (source, *targets):
@@ -113,7 +116,8 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
         for row in rows.values():
             row.cells[AVERAGE] = mean_by_seed([row.cells.get(name, {}) for name in averaged])
         columns = [source, *averaged, AVERAGE, *(name for name in targets if name not in averaged)]
-        expected = {column: _papers_shifts(column) for column in columns} if shifts and paper else {}
+        published = paper and shifts and source == "ImageNet"
+        expected = {column: _papers_shifts(column) for column in columns} if published else {}
         told = [row for row in rows.values() if any(name in row.cells for name in targets)]
         named = ", ".join(averaged) if len(averaged) < 4 else f"{len(averaged)} data sets"
         title = f"trained on {source}, average of {named}"

@@ -1,4 +1,4 @@
-"""Write the drawn data sets to disk: `tinysat`, the target domain, and `tinyworld`, the general world."""
+"""Write the drawn data sets to disk: the domains, and `tinyworld`, the general world."""
 
 from __future__ import annotations
 
@@ -8,25 +8,28 @@ from pathlib import Path
 import numpy as np
 
 from caspl.tiny import shapes, world
-from caspl.tiny.domain import CLASSNAMES, SPLITS, render
+from caspl.tiny.domain import TINYSAT, Domain
 from caspl.tiny.picture_folder import Pictures, write_once
 
-VERSION = 1
-"""Of the drawing; raised whenever the pictures of a seed change."""
 WORLD_VERSION = 1
 WORLD_SEED = 2  # not the one of pre-training: the same world, but no picture that the models know
 WORLD_SPLITS: dict[str, int] = {"train": 2000, "val": 500, "test": 500}
 """Images of each split: for training as many as `tinysat` has."""
 
 
-def write(root: str | Path, seed: int = 1) -> Path:
-    """Make sure that `<root>/tinysat` holds the target domain (see `write_once`); returns that folder.
+def write(root: str | Path, seed: int = 1, domain: Domain = TINYSAT) -> Path:
+    """Make sure that `<root>/<name>` holds a domain (see `write_once`); returns that folder.
 
     Args:
         root: folder of all data sets.
         seed: of the pictures; the benchmark's figures are for seed 1.
+        domain: which, see :data:`caspl.tiny.domain.DOMAINS`.
     """
-    return write_once(root, "tinysat", VERSION, seed, _domain)
+
+    def draw(seed: int) -> Mapping[str, Pictures]:
+        return {split: _pictures(domain, split, seed) for split in domain.splits}
+
+    return write_once(root, domain.name, domain.version, seed, draw)
 
 
 def write_world(root: str | Path) -> Path:
@@ -37,20 +40,12 @@ def write_world(root: str | Path) -> Path:
     return write_once(root, "tinyworld", WORLD_VERSION, WORLD_SEED, _world)
 
 
-# One stream of random numbers a split: its pictures do not depend on the size of the others.
-
-
-def _domain(seed: int) -> Mapping[str, Pictures]:
-    return {part: _domain_part(part, count, (seed, number)) for number, (part, count) in enumerate(SPLITS.items())}
-
-
-def _domain_part(part: str, count: int, key: tuple[int, int]) -> Pictures:
-    labels = np.repeat(np.arange(len(CLASSNAMES)), count)
-    for index, (label, picture) in enumerate(
-        zip(labels.tolist(), render(np.random.default_rng(key), labels), strict=True)
-    ):
-        name = CLASSNAMES[label]
-        yield picture, f"{name.replace(' ', '_')}/{part}_{index % count:03d}.png", label, name
+def _pictures(domain: Domain, split: str, seed: int) -> Pictures:
+    labels, count = domain.labels(split), domain.splits[split]
+    drawn = domain.render(domain.rng(split, seed), labels)
+    for index, (label, picture) in enumerate(zip(labels.tolist(), drawn, strict=True)):
+        name = domain.classnames[label]
+        yield picture, f"{name.replace(' ', '_')}/{split}_{index % count:03d}.png", label, name
 
 
 def _world(seed: int) -> Mapping[str, Pictures]:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
 
 import pytest
 
 from caspl.errors import CasPLError
+from caspl.prompts.templates import template_for
 from caspl.tiny import CLASSNAMES
+from caspl.tiny.domain import DOMAINS, SPLITS, TESTED
+from dassl.data.datasets import DATASET_REGISTRY
 from tests.datasets.conftest import Load
 
 
 @pytest.fixture(autouse=True)
 def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    # Through sys.modules: the package exports a function of the same name.
-    monkeypatch.setattr(importlib.import_module("caspl.tiny.write"), "SPLITS", {"train": 3, "val": 2, "test": 2})
+    for splits in (SPLITS, TESTED):
+        for split, count in {"train": 3, "val": 2, "test": 2}.items():
+            monkeypatch.setitem(splits, split, count)
 
 
 def test_first_use_writes_it(load: Load, tmp_path: Path) -> None:
@@ -40,3 +43,14 @@ def test_a_damaged_folder_is_refused(load: Load, tmp_path: Path) -> None:
     next((tmp_path / "tinysat").rglob("*.png")).unlink()
     with pytest.raises(CasPLError, match="lacks 1 images"):
         load("TinySat")
+
+
+@pytest.mark.parametrize("name", ["TinySatV2", "TinySatSketch", "TinySatR", "TinyCloth"])
+def test_the_other_domains_are_written_too(name: str, load: Load, tmp_path: Path) -> None:
+    domain = DOMAINS[DATASET_REGISTRY.get(name).dataset_dir]
+    dataset = load(name, shots=2)
+    classes = len(domain.classnames)
+    assert dataset.classnames == list(domain.classnames)
+    assert (len(dataset.train_x), len(dataset.val), len(dataset.test)) == (2 * classes, 2 * classes, 2 * classes)
+    assert [path.name for path in tmp_path.iterdir()] == [domain.name]
+    assert template_for(name) == domain.template

@@ -13,6 +13,7 @@ from PIL import Image
 from caspl.boosting import read_boosting
 from caspl.errors import CasPLError
 from caspl.tiny import CLASSNAMES, shapes, write_world
+from caspl.tiny.domain import SPLITS
 from caspl.tiny.recipe import RECIPES
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY
@@ -24,7 +25,8 @@ from tests.stubs import make_cfg
 def _few_images(monkeypatch: pytest.MonkeyPatch) -> None:
     # Through sys.modules: the package exports a function of the same name.
     module = importlib.import_module("caspl.tiny.write")
-    monkeypatch.setattr(module, "SPLITS", {"train": 2, "val": 1, "test": 1})
+    for split, count in {"train": 2, "val": 1, "test": 1}.items():
+        monkeypatch.setitem(SPLITS, split, count)
     monkeypatch.setattr(module, "WORLD_SPLITS", {"train": 200, "val": 50, "test": 50})
 
 
@@ -41,7 +43,7 @@ def test_first_use_writes_it(load: Load, tmp_path: Path) -> None:
 def test_it_has_as_many_training_images_as_tinysat(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     module = importlib.import_module("caspl.tiny.write")
-    assert module.WORLD_SPLITS["train"] == module.SPLITS["train"] * len(CLASSNAMES)
+    assert module.WORLD_SPLITS["train"] == SPLITS["train"] * len(CLASSNAMES)
 
 
 def test_pictures_follow_from_the_seed_alone(tmp_path: Path) -> None:

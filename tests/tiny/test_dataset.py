@@ -1,6 +1,5 @@
 """tinysat on disk: layout, counts, determinism, damage."""
 
-import importlib
 import json
 import os
 import subprocess
@@ -25,8 +24,8 @@ def folder(tmp_path_factory):
 
 @pytest.fixture
 def small(monkeypatch):
-    module = importlib.import_module("caspl.tiny.write")  # the package's attribute of that name is the function
-    monkeypatch.setattr(module, "SPLITS", {"train": 2, "val": 1, "test": 1})
+    for split, count in {"train": 2, "val": 1, "test": 1}.items():
+        monkeypatch.setitem(domain.SPLITS, split, count)
 
 
 def _split(folder):
@@ -68,7 +67,7 @@ def test_files_hold_the_pictures_that_zero_shot_evaluation_draws(folder):
 
 def test_same_seed_same_pictures_and_other_seed_others():
     labels = np.arange(20)
-    first, again, other = (domain.render(np.random.default_rng(seed), labels) for seed in (3, 3, 4))
+    first, again, other = (domain.TINYSAT.render(np.random.default_rng(seed), labels) for seed in (3, 3, 4))
     assert np.array_equal(first, again)
     assert not np.array_equal(first, other)
 
@@ -109,10 +108,10 @@ def test_an_interrupted_writer_leaves_nothing(tmp_path, monkeypatch):
 
 WRITE = """
 import importlib, sys
-module = importlib.import_module("caspl.tiny.write")
-module.SPLITS = {"train": 2, "val": 1, "test": 1}
-module.render = None
-module.write(sys.argv[1])
+domain = importlib.import_module("caspl.tiny.domain")
+domain.SPLITS.update(train=2, val=1, test=1)
+domain.Domain.render = None
+importlib.import_module("caspl.tiny.write").write(sys.argv[1])
 """
 
 
@@ -121,16 +120,18 @@ def test_of_several_processes_one_draws(tmp_path, monkeypatch):
     """The second comes while the first draws; it cannot draw itself, and waits."""
     others = []
 
-    def render(rng, labels):
+    drawn = domain.Domain.render
+
+    def render(self, rng, labels):
         if not others:
             command = [sys.executable, "-c", WRITE, str(tmp_path)]
             others.append(subprocess.Popen(command, stderr=subprocess.PIPE, text=True))
             said = others[0].stderr.readline()
             assert f"{tmp_path / 'tinysat'} is claimed by process {os.getpid()} on" in said
             assert "(drawing tinysat): waiting until that has ended" in said
-        return domain.render(rng, labels)
+        return drawn(self, rng, labels)
 
-    monkeypatch.setattr(importlib.import_module("caspl.tiny.write"), "render", render)
+    monkeypatch.setattr(domain.Domain, "render", render)
     write_tinysat(tmp_path)
     (other,) = others
     assert other.communicate()[1] == ""

@@ -6,6 +6,7 @@ import torch
 from caspl import tiny
 from caspl.errors import CasPLError
 from caspl.tiny import store, zeroshot
+from caspl.tiny.domain import DOMAINS
 from caspl.towers import Sizes
 
 
@@ -24,6 +25,17 @@ def test_teacher_is_clearly_better_than_a_student_that_is_clearly_better_than_ch
     assert accuracy["teacher"] < 85, "near the ceiling there is nothing left to adapt"
     sure = logits["teacher"].softmax(-1).max(-1).values.mean()
     assert 0.3 < sure < 0.9, "a teacher that is always or never sure has nothing to distil"
+
+
+@pytest.mark.parametrize("name", sorted(set(DOMAINS) - {"tinysat"}))
+def test_the_other_domains_are_hard_too_and_the_teacher_is_ahead_there(name):
+    images, labels = zeroshot.pictures("val", domain=DOMAINS[name])
+    accuracy = {}
+    for model in tiny.MODELS:
+        logits = zeroshot.zero_shot_logits(tiny.load_state_dict(model), images, DOMAINS[name])
+        accuracy[model] = zeroshot.accuracies(logits, labels)["all"]
+    assert 30 < accuracy["student"] < 60
+    assert accuracy["student"] + 10 < accuracy["teacher"] < 85
 
 
 @pytest.mark.parametrize("name", tiny.MODELS)

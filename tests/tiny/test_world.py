@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from caspl.prompts.templates import ENSEMBLE
-from caspl.tiny import CLASSNAMES, TEMPLATE, captions, colours, pool, shapes, store, vocabulary, weights_file, world
+from caspl.tiny import CLASSNAMES, captions, colours, pool, shapes, store, vocabulary, weights_file, world
+from caspl.tiny.domain import DOMAINS
 from caspl.tiny.objective import contrastive, fitting
 from caspl.towers import tokenize
 
@@ -36,7 +37,7 @@ def test_captions_name_what_the_scene_holds():
 def test_words_of_the_domain_and_of_the_stock_templates_are_known_to_the_weights(name):
     table = store.read(weights_file(name))[store.TABLE]
     known = set(torch.nonzero(table.abs().sum(1)).flatten().tolist())
-    domain = [TEMPLATE.format(word) for word in CLASSNAMES]
+    domain = [one.template.format(word) for one in DOMAINS.values() for word in one.classnames]
     stock = [line.format(CLASSNAMES[0]) for line in ENSEMBLE]
     padding = {0}
     assert set(tokenize(domain + stock).unique().tolist()) - padding <= known
