@@ -9,6 +9,8 @@ VERSION = next(
     line.split('"')[1] for line in (HERE / "caspl/__init__.py").read_text().splitlines() if "__version__ =" in line
 )
 
+REPORT = ["jinja2>=3.1", "matplotlib>=3.8", "scipy>=1.11"]
+
 setup(
     name="caspl",
     version=VERSION,
@@ -17,7 +19,16 @@ setup(
     long_description_content_type="text/markdown",
     license="MIT",
     packages=find_packages(include=["caspl", "caspl.*"]),
-    package_data={"caspl": ["py.typed", "results/paper/*.csv", "tiny/weights/*", "protocols/*.yaml"]},
+    package_data={
+        "caspl": [
+            "py.typed",
+            "results/paper/*.csv",
+            "results/report/web/*",
+            "tiny/weights/*",
+            "protocols/*.yaml",
+            "protocols/tables/*.yaml",
+        ]
+    },
     python_requires=">=3.10",
     install_requires=[
         "torch>=2.4",
@@ -29,13 +40,18 @@ setup(
         "tqdm>=4.60",
     ],
     extras_require={
+        "probe": ["scikit-learn>=1.4"],  # LinearProbeCLIP alone
+        "report": REPORT,
+        "slurm": ["submitit>=1.5"],
         "test": [
+            *REPORT,
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",
             "mypy>=1.10",
             "ruff>=0.6",
             "scikit-learn>=1.4",
+            "submitit>=1.5",
             "types-PyYAML",
         ],
     },

@@ -36,8 +36,8 @@ def load_model(
     found = _boosting(path) if path.suffix == ".safetensors" else read_checkpoint(_file(path, epoch))
     if not found.description:
         raise CasPLError(
-            f"{found.path} does not say how its model is built, as files before version 0.2.0 did not: evaluate it "
-            "with the config that it was trained with"
+            f"{found.path} does not say how its model is built, as classifiers on kept features and files before "
+            "version 0.2.0 do not: evaluate it with --eval-only and the config that it was trained with"
         )
     clip = load_clip(found.student) if clip is None else clip
     require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))

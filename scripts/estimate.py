@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,21 +33,28 @@ class Work:
 
 def work(cfg: CfgNode, evaluates: bool) -> Work | None:
     """The work of a run; None where the size of its data set is not known."""
-    name = cfg.DATASET.NAME
-    known = next((one for one in PUBLISHED.values() if one.name == name), None)
-    if known is None and name.lower() not in COUNTS:
+    tested = _counts(cfg.DATASET.NAME)
+    looked_at = cfg.TRAINER.CASPL.IMAGES if cfg.TRAINER.NAME == "CasPL" else ""
+    trained = _counts(looked_at or cfg.DATASET.NAME)
+    if tested is None or trained is None:
         return None
-    classes, counts = (known.classes, known.counts) if known else COUNTS[name.lower()]
+    classes, counts = trained
     share = {"all": 1.0, "base": (classes + 1) // 2 / classes, "new": classes // 2 / classes}
     part = share[cfg.DATASET.SUBSAMPLE_CLASSES]
-    tested = round(counts[2] * part)
+    images_tested = round(tested[1][2] * part)
     if evaluates or "Zeroshot" in cfg.TRAINER.NAME:
-        return Work(0, tested)
+        return Work(0, images_tested)
     shots = cfg.DATASET.NUM_SHOTS
     images = round(classes * part) * shots if shots > 0 else round(counts[0] * part)
     batch = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
     # The last, smaller batch is left out, unless there is no other.
-    return Work(max(1, images // batch) * cfg.OPTIM.MAX_EPOCH, tested)
+    return Work(max(1, images // batch) * cfg.OPTIM.MAX_EPOCH, images_tested)
+
+
+def _counts(name: str) -> tuple[int, Sequence[int]] | None:
+    """Classes, and images of train, val and test; None where they are not known."""
+    known = next((one for one in PUBLISHED.values() if one.name == name), None)
+    return (known.classes, known.counts) if known else COUNTS.get(name.lower())
 
 
 @dataclass(frozen=True)

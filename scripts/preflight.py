@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from yacs.config import CfgNode
 
 from caspl.data import PUBLISHED
 from caspl.data.check import check
-from caspl.protocols import Request, Run, plan, read_protocol
+from caspl.protocols import Part, Request, Run, plan, read_protocol
 from caspl.results import paper_figures, read_record
 from caspl.zoo.openai import OPENAI, find_file
 
 MOST = 0.5
 """Points that zero-shot CLIP may differ from the paper's by without a word."""
+
+FOLDER = "preflight"
+"""Of these zero-shot runs, in the output."""
 
 
 def findings(configs: Iterable[CfgNode]) -> list[str]:
@@ -59,14 +61,18 @@ def _weights(name: str) -> list[str]:
     return []
 
 
-def zero_shot(request: Request) -> list[Run]:
-    """The runs of zero-shot CLIP on base and new classes of the published data sets of a request."""
+def zero_shot(parts: Iterable[Part]) -> list[Run]:
+    """Zero-shot CLIP on base and new classes of the published data sets that a table trains on, in a folder apart: a
+    table's own zero-shot runs may have settings of their own."""
     stems = {published.stem for published in PUBLISHED.values()}
-    datasets = tuple(name for name in request.datasets or request.protocol.sources if name in stems)
-    if not datasets or request.plugins:
+    requests = [request for part in parts for request in part.requests if not request.plugins]
+    names = [name for request in requests for name in request.datasets or request.protocol.sources if name in stems]
+    if not names:
         return []
-    plain = Request(read_protocol("base2new"), request.configs, request.output)
-    return plan(replace(plain, datasets=datasets, methods=("ZeroshotCLIP",)))
+    first = requests[0]
+    datasets = tuple(dict.fromkeys(names))
+    base2new = read_protocol("base2new")
+    return plan(Request(base2new, first.configs, first.output / FOLDER, datasets=datasets, methods=("ZeroshotCLIP",)))
 
 
 def compare(runs: Sequence[Run]) -> list[str]:

@@ -3,11 +3,12 @@
     python scripts/reproduce.py base2new --datasets eurosat dtd --methods CoOp CasPL_CoOp --seeds 1 2 3
     python scripts/reproduce.py few_shot --dry-run
     python scripts/reproduce.py base2new --jobs 4
+    python scripts/reproduce.py tiny --jobs 2
 
 Finished runs are skipped, broken-off ones go on, and a run that fails takes only those along that need it. The same
 command goes on from wherever it was ended; several of them on one output folder share the work. What a run prints goes
 to OUTPUT/logs. From the environment: DATA, OUTPUT, SEEDS, METHODS, SHOTS, CFG, LABEL, BOOST_CFG, BOOST_LABEL,
-BOOST_SEED, BOOST_OPTIONS and PLUGIN.
+BOOST_SEED, BOOST_OPTIONS, TARGET_BOOSTING and PLUGIN.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import argparse
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -25,32 +25,51 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the library beside which train.py stands, not another
 import estimate
 import preflight
+import show
+from cluster import Cluster
 from run_once import is_done
 from side_by_side import Executor
 from yacs.config import CfgNode
 
 from caspl.errors import CasPLError
-from caspl.protocols import Request, Run, names, plan_all, read_protocol, requests_of
+from caspl.protocols import Part, Request, Run, parts_of, plan_all, read_protocol, table_names
 
 REPO = Path(__file__).resolve().parents[1]
-OWN = (".yaml", ".yml")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("table", metavar="TABLE", help=f"{', '.join(names())}, or a .yaml of your own (docs/reproduce.md)")
+    p.add_argument(
+        "table", metavar="TABLE", help=f"{', '.join(table_names())}, or a .yaml of your own (docs/reproduce.md)"
+    )
     add = p.add_argument
     add("--datasets", nargs="+", default=[], metavar="NAME", help="in configs/datasets, or paths of .yaml files")
     add("--methods", nargs="+", default=[], metavar="TRAINER", help="default: those of the paper's table")
     add("--seeds", nargs="+", type=int, default=[], metavar="N", help="default: $SEEDS, else 1")
     add("--shots", nargs="+", type=int, default=[], metavar="K", help="default: $SHOTS, else the protocol's")
     add("--targets", nargs="+", default=[], metavar="NAME", help="data sets to test on, where there are others")
+    add("--only", nargs="+", default=[], metavar="NAME", help="of a table of ablations")
+    add("--full", action="store_true", help="of tiny: all methods, three seeds, all ablations")
+    add(
+        "--target-boosting",
+        action="store_true",
+        default=os.environ.get("TARGET_BOOSTING", "") not in ("", "0"),
+        help="test cascades on other data sets with boosting tokens from unlabelled images of those; in rows apart",
+    )
     add("--root", default=os.environ.get("DATA", "data"), metavar="DIR", help="of the data sets; default: $DATA")
     add("--output", default=os.environ.get("OUTPUT", "output"), metavar="DIR", help="default: $OUTPUT, else output")
-    add("--jobs", type=int, default=1, metavar="N", help="runs at a time, on a GPU each where there are several")
+    add("--jobs", type=int, metavar="N", help="runs at a time, on a GPU each where there are several; default: 1")
+    add(
+        "--slurm",
+        nargs="*",
+        metavar="KEY=VALUE",
+        help="let runs be jobs of a cluster, at most --jobs at a time (default: 100), with settings of submitit's, "
+        "e.g. slurm_partition=gpu gpus_per_node=1 cpus_per_task=8 timeout_min=600; a -- ends them",
+    )
     add("--dry-run", action="store_true", help="only print the commands of the runs that are missing")
     add("--check", action="store_true", help="only compare weights, data and zero-shot CLIP with what is published")
+    add("--no-check", action="store_true", help="do not compare them before the first run")
     add("--estimate", action="store_true", help="only say how much work it is, and how long that takes here")
     add("--show", action="store_true", help="let runs print here, not into OUTPUT/logs; for one job")
     add("options", nargs="*", metavar="KEY VALUE", help="config pairs of the adapting runs")
@@ -73,7 +92,6 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
                 raise CasPLError(f"{name} holds numbers, not {word!r}")
         return tuple(int(word) for word in words(name))
 
-    own = args.table.endswith(OWN)
     if len(args.options) % 2:
         raise CasPLError(
             f"options come as KEY VALUE pairs, but {' '.join(args.options)!r} has {len(args.options)} words"
@@ -82,16 +100,16 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
     missing = [path for path in plugins if not path.is_file()]
     if missing:
         raise CasPLError(f"no file {missing[0]} (PLUGIN)")
-    seed = environment.get("BOOST_SEED", "") or "1"
-    if not seed.isdigit() and seed != "same":
+    seed = environment.get("BOOST_SEED", "")
+    if seed and not seed.isdigit() and seed != "same":
         raise CasPLError(f"BOOST_SEED is a number, or same: that of each run, not {seed!r}")
     return Request(
-        read_protocol("base2new" if own else args.table),
+        read_protocol("base2new"),
         REPO / "configs",
         Path(os.path.normpath(args.output)),
         tuple(args.datasets),
         tuple(args.methods or words("METHODS")),
-        tuple(args.seeds) or numbers("SEEDS") or (() if own else (1,)),
+        tuple(args.seeds) or numbers("SEEDS"),
         tuple(args.shots) or numbers("SHOTS"),
         tuple(args.targets),
         config=environment.get("CFG", ""),
@@ -99,7 +117,8 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
         boosting=environment.get("BOOST_CFG", ""),
         boosting_label=environment.get("BOOST_LABEL", ""),
         boosting_options=tuple(words("BOOST_OPTIONS")),
-        boosting_seed=-1 if seed == "same" else int(seed),
+        boosting_seed=-1 if seed == "same" else int(seed) if seed else None,
+        target_boosting=args.target_boosting,
         options=tuple(args.options),
         plugins=plugins,
     )
@@ -144,12 +163,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     args = parser().parse_intermixed_args(arguments)
     try:
         request = request_of(args)
-        if args.jobs < 1 or (args.show and args.jobs > 1):
-            raise CasPLError("--jobs is 1 or more, and 1 with --show")
+        if args.jobs is None:
+            args.jobs = 1 if args.slurm is None else 100
+        if args.jobs < 1 or (args.show and (args.jobs > 1 or args.slurm is not None)):
+            raise CasPLError("--jobs is 1 or more, and with --show 1 and here")
         if request.output.exists() and not request.output.is_dir():
             raise CasPLError(f"--output {request.output} is a file: name a folder")
-        asked = requests_of(Path(args.table), request) if args.table.endswith(OWN) else [request]
-        request, runs = asked[0], plan_all(asked)
+        parts = parts_of(f"{args.table}_full" if args.full else args.table, request, args.only)
+        runs = plan_all(parts)
         missing, commands = outstanding(runs, args, request)
         first = sum(run.makes is not None for run in missing)
         if args.dry_run:
@@ -163,7 +184,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print("\n".join(estimate.lines(zip(missing, configs, strict=True), request.output, args.jobs)))
             return 0
         if args.check:
-            return examine(args, request, runs)
+            return examine(args, request, parts, runs)
         if args.show:
             for run in runs:
                 if run not in missing:
@@ -172,22 +193,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
         # One of those that differ in seeds and folders alone.
         check(list({_but_for_places(words): words for words in commands.values()}.values()))
-        code = Executor(missing, commands, None if args.show else request.output, args.jobs).run()
+        code = check_first(args, request, parts) if missing and not args.no_check else 0
+        code = code or executor(missing, commands, args, request).run()
     except CasPLError as error:
         print("error:", error, file=sys.stderr)
         return 2
-    for sentence in preflight.compare(runs):
-        print(sentence, file=sys.stderr)
-    return code or show_table(request)
+    return code or show.tables(parts, request.output)
 
 
-def examine(args: argparse.Namespace, request: Request, runs: Sequence[Run]) -> int:
+def executor(
+    missing: Sequence[Run], commands: Mapping[Path, list[str]], args: argparse.Namespace, request: Request
+) -> Executor:
+    """What runs them, here or on a cluster."""
+    if args.jobs > 1:  # much else waits for phase 1
+        missing = sorted(missing, key=lambda run: run.makes is None)
+    jobs = None if args.slurm is None else Cluster(request.output / "logs" / "slurm", args.slurm)
+    return Executor(missing, commands, None if args.show else request.output, args.jobs, jobs)
+
+
+def check_first(args: argparse.Namespace, request: Request, parts: Sequence[Part]) -> int:
+    """Say what differs from what is published, before the first run of a data set; returns the code of what failed."""
+    plain = preflight.zero_shot(parts)
+    missing, commands = outstanding(plain, args, request)
+    if not missing:
+        return 0
+    for sentence in preflight.findings(check(list(commands.values()))):
+        print("careful:", sentence, file=sys.stderr)
+    print("first, zero-shot CLIP beside the paper's (--no-check leaves it out)", flush=True)
+    code = executor(missing, commands, args, request).run()
+    for sentence in preflight.compare(missing):
+        print("careful:", sentence, file=sys.stderr)
+    return code
+
+
+def examine(args: argparse.Namespace, request: Request, parts: Sequence[Part], runs: Sequence[Run]) -> int:
     """Compare what runs would work on with what is published; returns 1 where something differs."""
     configs = check([command(run, args, request) for run in {run.kind: run for run in runs}.values()])
     said = preflight.findings(configs)
     if not said:
-        plain = preflight.zero_shot(request)
-        code = Executor(*outstanding(plain, args, request), request.output, args.jobs).run()
+        plain = preflight.zero_shot(parts)
+        code = executor(*outstanding(plain, args, request), args, request).run()
         if code:
             return code
         said = preflight.compare(plain)
@@ -199,19 +244,6 @@ def _but_for_places(words: Sequence[str]) -> tuple[str, ...]:
     """The words of a command without seeds and folders."""
     places = ("--seed", "--output-dir", "--model-dir", "TRAINER.CASPL.BOOSTING_SEED", "TRAINER.CASPL.BOOSTING_DIR")
     return tuple(word for before, word in zip(("", *words), words, strict=False) if before not in places)
-
-
-def show_table(request: Request) -> int:
-    """Print the table of what was asked for."""
-    name = request.protocol.name
-    folder = request.output / name
-    if not request.protocol.folder.startswith(name):  # its trainings are another protocol's
-        folder = request.output
-    table = [sys.executable, "-m", "caspl.results", str(folder), "--table", name]
-    chosen = ["--trainer", *request.methods] if request.methods else []
-    environment = dict(os.environ)
-    environment["PYTHONPATH"] = os.pathsep.join(filter(None, (str(REPO), environment.get("PYTHONPATH", ""))))
-    return subprocess.run([*table, *chosen], env=environment, check=False).returncode
 
 
 def _terminated(*_: object) -> None:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import cluster
 from run_once import BUSY
 
 from caspl.errors import CasPLError
@@ -30,7 +31,7 @@ class Job:
     """A run that is going on."""
 
     run: Run
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | cluster.Job
     log: Path | None
     slot: int
     began: float = field(default_factory=time.monotonic)
@@ -44,12 +45,18 @@ class Executor:
         commands: for train.py, by a run's folder.
         output: folder below which the runs are; what they print goes to its logs. None: they print here.
         slots: runs at a time.
+        jobs: where they run; None: here.
     """
 
     def __init__(
-        self, missing: Sequence[Run], commands: Mapping[Path, list[str]], output: Path | None, slots: int
+        self,
+        missing: Sequence[Run],
+        commands: Mapping[Path, list[str]],
+        output: Path | None,
+        slots: int,
+        jobs: cluster.Cluster | None = None,
     ) -> None:
-        self.commands, self.output = commands, output
+        self.commands, self.output, self.cluster = commands, output, jobs
         self.waiting, self.slots = deque(missing), slots
         self.total = len(missing)
         self.jobs: list[Job] = []
@@ -124,6 +131,8 @@ class Executor:
             return Job(run, subprocess.Popen(line, env=environment), None, slot)
         log = self.output / "logs" / f"{'-'.join(run.folder.relative_to(self.output).parts)}.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        if self.cluster is not None:  # which gives devices and threads itself
+            return Job(run, self.cluster.start(line, log), log, slot)
         with log.open("ab") as stream:
             return Job(run, subprocess.Popen(line, env=environment, stdout=stream, stderr=stream), log, slot)
 

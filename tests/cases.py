@@ -43,6 +43,9 @@ CASES = (
     Case("MPL", frozenset({TEXT} | projections("deep.0.0", "deep.1.0")), {"N_CTX": 1, "N_RM_OP": 2, "PROMPT_DEPTH": 2}),
 )
 
+ON_KEPT_FEATURES = frozenset({"LinearProbeCLIP", "TipAdapter", "TipAdapterF"})
+"""Trainers that learn no tokens, but from images: tests/trainers has files of their own for them, not the matrix."""
+
 
 def rows_of_plugins(names: Sequence[str]) -> tuple[Case, ...]:
     """The rows of users' files: (name, tensors that learn, settings) each."""

@@ -21,6 +21,7 @@ from caspl.towers.weights import write_clip
 from caspl.zoo import weights_hash
 from dassl.utils.logger import close_logger
 from tests.device import DEVICE
+from tests.stand_in import stand_in_checkout
 from tests.tiny_clip import SIZES, tiny_state_dict
 
 if DEVICE.type == "cpu":
@@ -28,6 +29,12 @@ if DEVICE.type == "cpu":
 
 TEACHER_SIZES = Sizes(48, 32, 8, vision_width=128, vision_layers=4, text_width=64, text_layers=3)
 CLASSES = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "River", "SeaLake")
+
+
+@pytest.fixture
+def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkout with another train.py; returns the folder for its output."""
+    return stand_in_checkout(tmp_path, monkeypatch)
 
 
 @pytest.hookimpl(optionalhook=True)  # where xdist is not used there is none

@@ -93,6 +93,7 @@ def test_every_key_that_counts_exists_and_every_other_is_known_to_be_free() -> N
         *("DATALOADER.CACHE_BYTES", "DATALOADER.CACHE_DIR", "DATALOADER.TEST.SAMPLER", "DATALOADER.TEST.BATCH_SIZE"),
         *("TRAIN.CHECKPOINT_FREQ", "TRAIN.PRINT_FREQ", "TEST.EVALUATOR", "TEST.PER_CLASS_RESULT", "TEST.COMPUTE_CMAT"),
         *("TEST.NO_TEST", "TEST.SPLIT", "TEST.SAVE_PREDICTIONS", "TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
+        "TRAINER.RECORD.VALIDATE",
         "TRAINER.CASPL.BOOSTING_DIR",
     }
     assert keys - counted - methods == free  # a new key is put into one or the other

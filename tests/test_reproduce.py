@@ -17,16 +17,18 @@ import pytest
 
 from caspl.errors import CasPLError
 from caspl.files import Claim
-from caspl.protocols import Request, Run, names, plan, plan_all, read_protocol, requests_of
+from caspl.protocols import Part, Request, Run, names, parts_of, plan, plan_all, read_protocol, table_names
 from caspl.results import paper_figures, write_record
 from tests.results.made import record as made_record
 from tests.runs import REPO
+from tests.stand_in import TRAIN, execute, executor_of, made
 from trainers.recorder import plain
 
 sys.path.append(str(REPO / "scripts"))
 import estimate
 import preflight
 import reproduce
+import show
 import side_by_side
 
 CONFIGS = REPO / "configs"
@@ -111,6 +113,36 @@ def test_the_shifts_share_the_training_of_the_cross_dataset_table() -> None:
     assert all(value(run, "--model-dir") == str(runs[1].folder) for runs in found for run in runs[2:])
 
 
+def test_boosting_tokens_on_other_data_sets() -> None:
+    """Those of what was trained on; or with TARGET_BOOSTING those of what is tested, in rows of their own."""
+    asked = request("cross_dataset", methods=("CoOp", "CasPL_CoOp", "CasPL_ZeroshotCLIP"), targets=("dtd", "eurosat"))
+    key = "TRAINER.CASPL.BOOSTING_DATASET"
+    plain = plan(asked)
+    assert [run.title for run in plain if run.makes] == [
+        "phase 1 imagenet vit_b16_c2_ep20_batch128_lr0025_4+4ctx_l1 seed 1"
+    ]
+    given = {run.title: value(run, key) for run in plain if key in run.arguments}
+    assert given == {f"CasPL_ZeroshotCLIP {name} 16 shots seed 1": "ImageNet" for name in ("dtd", "eurosat")}
+    own = plan(replace(asked, target_boosting=True))
+    given = {run.title: value(run, key) for run in own if key in run.arguments}
+    names = {"dtd": "DescribableTextures", "eurosat": "EuroSAT"}
+    labels = {"CasPL_CoOp": "vit_b16_ep10", "CasPL_ZeroshotCLIP": "vit_b16"}
+    assert given == {
+        f"{method} {name} {labels[method]}_target_boosting 16 shots seed 1": names[name]
+        for method in labels
+        for name in names
+    }
+    for run in own:
+        if key in run.arguments:
+            assert value(run, "TRAINER.RECORD.CONFIG").endswith("_target_boosting")
+            (boost,) = (other for other in own if other.folder in run.needs and other.makes)
+            assert str(boost.makes and boost.makes[0]) == value(run, "TRAINER.CASPL.BOOSTING_DIR")
+    # The trainings and the plain methods are the same runs.
+    assert {run.folder for run in plain} & {run.folder for run in own} == {
+        run.folder for run in plain if key not in run.arguments and "CasPL_CoOp/" not in str(run.folder)
+    } | {run.folder for run in plain if run.folder.parts[2] == "train"}
+
+
 def test_the_tiny_data_sets_take_the_tiny_students() -> None:
     for dataset in ("tinysat", "tinyworld"):
         for name in names():
@@ -171,7 +203,52 @@ def test_what_tells_one_run_from_another(tmp_path: Path) -> None:
     assert [run.identity for run in plan(shipped)] == [run.identity for run in plan(moved)]
 
 
+def test_every_packaged_table_can_be_planned_and_its_configs_merged(tmp_path: Path) -> None:
+    asked = replace(request("base2new", seeds=()), output=tmp_path)
+    for name in table_names():
+        runs = plan_all(parts_of(name, asked))
+        args = reproduce.parser().parse_args([name, "--root", str(tmp_path / "data"), "--output", str(tmp_path)])
+        commands = [reproduce.command(run, args, asked) for run in {run.kind: run for run in runs}.values()]
+        reproduce.check(commands[:40])
+        assert len({run.folder for run in runs}) == len(runs) > 30
+
+
+def test_the_table_of_everything_in_miniature() -> None:
+    asked = request("base2new", seeds=())
+    small, full = (plan_all(parts_of(name, asked)) for name in ("tiny", "tiny_full"))
+    assert {(run.folder, run.identity) for run in small} < {(run.folder, run.identity) for run in full}
+    assert {value(run, "--seed") for run in small} == {"1"}
+    assert {run.folder.parts[1] for run in small} == {
+        *("boosting_runs", "base2new", "few_shot", "cross_dataset", "domain_generalization", "ablations")
+    }
+    shots = {value(run, "DATASET.NUM_SHOTS") for run in small if run.folder.parts[1] == "few_shot"}
+    assert shots == {"1", "4", "16"}
+    assert sum(run.makes is not None for run in small) == 3  # one of seed 1 for all, two of the ablation
+    assert {path.name for path in (REPO / "configs/trainers").iterdir()} - {"CasPL", "ZeroshotCLIP2"} <= {
+        value(run, "--trainer") for run in full
+    }
+    others = plan_all(parts_of("tiny", replace(asked, seeds=(4,), methods=("CoOp",))))
+    assert {value(run, "--seed") for run in others} == {"4"}
+
+
+def test_tables_are_shown_by_the_commands_that_the_page_gives() -> None:
+    lines = [" ".join(line) for line in show.commands(parts_of("tiny", request("base2new", seeds=())), Path("out"))]
+    assert [line.partition(" --trainer")[0] for line in lines] == [
+        "caspl.results out/base2new --table base2new",
+        "caspl.results out/few_shot --table few_shot",
+        "caspl.results out/cross_dataset --table cross_dataset",
+        "caspl.results out --table domain_generalization",
+        "caspl.results.ablations out/ablations tokens --table ablations_tiny",
+    ]
+
+
 def test_unknown_tables() -> None:
+    with pytest.raises(CasPLError, match=re.escape("there is no table 'base3new': did you mean base2new?")):
+        parts_of("base3new", request("base2new"))
+    with pytest.raises(CasPLError, match="there is no table 'nothing': there are base2new, .*, tiny, tiny_full, or a"):
+        parts_of("nothing", request("base2new"))
+    with pytest.raises(CasPLError, match="base2new has no ablations: leave --only out"):
+        parts_of("base2new", request("base2new"), ["depth"])
     with pytest.raises(CasPLError, match="there is no protocol 'few_shots': did you mean few_shot"):
         read_protocol("few_shots")
 
@@ -182,7 +259,7 @@ def test_the_data_sets_are_the_papers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "count"), [("base2new", 561), ("few_shot", 847), ("cross_dataset", 277), ("domain_generalization", 132)]
+    ("name", "count"), [("base2new", 561), ("few_shot", 1342), ("cross_dataset", 277), ("domain_generalization", 132)]
 )
 def test_the_numbers_of_the_documents(name: str, count: int) -> None:
     assert len(plan(request(name, seeds=(1, 2, 3)))) == count
@@ -218,9 +295,13 @@ def test_a_table_of_ones_own_as_the_documents_have_it(tmp_path: Path) -> None:
     (block,) = re.findall(r"^```yaml\n(.*?)^```$", text, re.M | re.S)
     path = tmp_path / "my_table.yaml"
     path.write_text(block)
-    runs = plan_all(requests_of(path, request("base2new", seeds=())))
+    runs = plan_all(parts_of(str(path), request("base2new", seeds=())))
     kinds = Counter(value(run, "--trainer") for run in runs)
     assert kinds == {"CasPL": 2 * 2, "CasPL_PromptSRC": 2 * 2 * 2 * 3 * 2}
+    assert all("TRAINER.RECORD.VALIDATE" in run.arguments for run in runs if run.needs)
+    assert {value(run, "TEST.PER_CLASS_RESULT") for run in runs if run.needs} == {"True"}
+    shown = show.commands(parts_of(str(path), request("base2new", seeds=())), Path("out"))
+    assert [line[3] for line in shown] == ["base2new", "chosen"]
     labels = {value(run, "TRAINER.RECORD.CONFIG") for run in runs if value(run, "--trainer") != "CasPL"}
     head = "vit_b16_c2_ep20_batch4_8+8ctx_l12"
     assert labels == {f"{head}_boosting_temperature{t}_lr{lr}" for t in ("1.0", "2.0") for lr in ("0.0025", "0.005")}
@@ -229,7 +310,7 @@ def test_a_table_of_ones_own_as_the_documents_have_it(tmp_path: Path) -> None:
             (boost,) = (other for other in runs if other.folder == run.needs[0])
             assert value(boost, "TRAINER.CASPL.TEMPERATURE") in str(value(run, "TRAINER.CASPL.BOOSTING_DIR"))
             assert value(run, "OPTIM.LR") in value(run, "TRAINER.RECORD.CONFIG")
-    only = plan_all(requests_of(path, request("base2new", seeds=(5,), datasets=("dtd",))))
+    only = plan_all(parts_of(str(path), request("base2new", seeds=(5,), datasets=("dtd",))))
     assert {value(run, "--seed") for run in only if value(run, "--trainer") != "CasPL"} == {"5"}
 
 
@@ -237,6 +318,11 @@ def test_a_table_of_ones_own_as_the_documents_have_it(tmp_path: Path) -> None:
     ("content", "sentence"),
     [
         ("datasets: [dtd]", "must hold protocol, and no other keys than"),
+        ("protocol: base2new\noptions: [1]", "options holds KEY: value"),
+        ("parts: [1]", "parts is a list of tables, and stands alone"),
+        ("parts: []\nprotocol: base2new", "parts is a list of tables, and stands alone"),
+        ("parts: [{ablations: nothing}]", "a part of ablations names one of ablations, ablations_tiny"),
+        ("- base2new", "must hold protocol, ablations or parts"),
         ("protocol: base2new\nshot: [1]", "must hold protocol, and no other keys than"),
         ("protocol: base2new\nvary: [1]", "vary holds KEY: [values]"),
         ("protocol: base2new\nvary: {OPTIM.LR: 1}", "vary holds KEY: [values]"),
@@ -250,7 +336,7 @@ def test_tables_that_are_none(content: str, sentence: str, tmp_path: Path) -> No
     path = tmp_path / "table.yaml"
     path.write_text(content)
     with pytest.raises(CasPLError, match=re.escape(sentence)):
-        requests_of(path, request("base2new"))
+        parts_of(str(path), request("base2new"))
 
 
 # Before it ----------------------------------------------------------------------------------------------------------
@@ -272,7 +358,7 @@ def test_weights_and_data_that_are_not_the_published_ones(tmp_path: Path, monkey
 
 def test_zero_shot_beside_the_papers(tmp_path: Path) -> None:
     asked = replace(request("few_shot", datasets=("eurosat", "tinysat")), output=tmp_path)
-    runs = preflight.zero_shot(asked)
+    runs = preflight.zero_shot([Part((asked,), "few_shot")])
     assert [value(run, "--trainer") for run in runs] == ["ZeroshotCLIP"] * 2  # base and new of the published one
     assert preflight.compare(runs) == []
     base, new, _ = paper_figures.base_to_new("eurosat", "ZeroshotCLIP") or (0, 0, 0)
@@ -285,53 +371,46 @@ def test_zero_shot_beside_the_papers(tmp_path: Path) -> None:
     assert f"zero-shot CLIP on the new classes of EuroSAT is {new - 0.6:.2f}, the paper's {new:.2f}" in said
 
 
+def test_what_differs_is_said_before_the_first_run_of_a_data_set_and_then_no_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Zero-shot CLIP runs first; data that is not there is said too, and does not end it."""
+    ran: list[list[str]] = []
+
+    class Stand:
+        def __init__(self, runs: list[Run]) -> None:
+            self.runs = runs
+
+        def run(self) -> int:
+            ran.append([run.title for run in self.runs])
+            for run in self.runs:
+                classes = value(run, "DATASET.SUBSAMPLE_CLASSES")
+                write_record(run.folder, made_record(10.0, trainer=value(run, "--trainer"), classes=classes))
+                (run.folder / "command.txt").write_text(run.identity + "\n")
+            return 0
+
+    monkeypatch.setattr(reproduce, "executor", lambda missing, *_: Stand(missing))
+    monkeypatch.setattr(show, "tables", lambda *_: 0)
+    monkeypatch.setenv("CASPL_WEIGHTS", str(tmp_path))
+    line = ["few_shot", "--datasets", "eurosat", "tinysat", "--methods", "CoOp", "--shots", "1"]
+    line += ["--root", str(tmp_path / "data"), "--output", str(tmp_path / "output")]
+    assert reproduce.main(line) == 0
+    first = ["ZeroshotCLIP eurosat base 16 shots seed 1", "ZeroshotCLIP eurosat new 16 shots seed 1"]
+    table = ["CoOp eurosat 1 shots seed 1", "CoOp tinysat 1 shots seed 1"]
+    assert ran == [first, table]
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith(f"careful: EuroSAT: there is no folder {tmp_path / 'data' / 'eurosat'}")
+    assert [line.partition(" is 10.00")[0] for line in said[1:]] == [
+        f"careful: zero-shot CLIP on the {classes} classes of EuroSAT" for classes in ("base", "new")
+    ]
+    assert reproduce.main([*line, "--seeds", "2"]) == 0
+    assert ran[2:] == [[title.replace("seed 1", "seed 2") for title in table]]
+    assert capsys.readouterr().err == ""
+    assert reproduce.main([*line, "--datasets", "dtd", "--no-check"]) == 0
+    assert ran[3:] == [["CoOp dtd 1 shots seed 1"]]
+
+
 # The execution -------------------------------------------------------------------------------------------------------
-
-TRAIN = """
-import sys, time
-from pathlib import Path
-sys.path.insert(0, "{repo}")
-from caspl.files import Claim
-def given(name):
-    return sys.argv[sys.argv.index(name) + 1]
-run = Path(given("--output-dir"))
-with Claim.within(run):
-    (run / "began").open("a").write("x")
-    (run / "prompts").mkdir(exist_ok=True)
-    (run / "prompts" / "checkpoint").touch()
-    print("begins", run.name, flush=True)
-    if "FAILS" in sys.argv:
-        print("this run has failed")
-        sys.exit(3)
-    time.sleep(float(given("SECONDS")))
-    (run / "result.json").write_text("{{}}")
-"""
-
-
-@pytest.fixture
-def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A checkout with another train.py."""
-    checkout = tmp_path / "checkout"
-    checkout.mkdir()
-    (checkout / "scripts").symlink_to(REPO / "scripts")
-    (checkout / "train.py").write_text(TRAIN.format(repo=REPO))
-    monkeypatch.setattr(side_by_side, "REPO", checkout)
-    return tmp_path / "output"
-
-
-def made(output: Path, name: str, *words: str, needs: tuple[str, ...] = (), seconds: float = 0.3) -> Run:
-    folder = output / name
-    arguments = (*words, "SECONDS", str(seconds))
-    return Run(folder, name, arguments, " ".join(arguments), tuple(output / need for need in needs), kind="any")
-
-
-def executor_of(output: Path, runs: list[Run], jobs: int = 1) -> side_by_side.Executor:
-    commands = {run.folder: ["--output-dir", str(run.folder), *run.arguments] for run in runs}
-    return side_by_side.Executor(runs, commands, output, jobs)
-
-
-def execute(output: Path, runs: list[Run], jobs: int = 1) -> int:
-    return executor_of(output, runs, jobs).run()
 
 
 def turn_until(executor: side_by_side.Executor, path: Path) -> None:

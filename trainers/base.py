@@ -216,9 +216,13 @@ class PromptTrainer(Stepping, TrainerX):
         self.recorder.write()  # once more, with the time of the training
 
     def test(self, split: str | None = None) -> float:
+        tested = (split or self.cfg.TEST.SPLIT) == "test"
+        if tested and self.cfg.TRAINER.RECORD.VALIDATE and self.val_loader is not None:
+            self.test("val")
+            self.recorder.extra["validation"] = self._validated
         with self.recorder.timing("test"):
             accuracy = super().test(split)
-        if (split or self.cfg.TEST.SPLIT) == "test":
+        if tested:
             self.recorder.write(type(self).__name__, self.test_results, len(self.dm.dataset.test))
             self._write_answers()
         else:

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from caspl.checkpoint import read_checkpoint
@@ -39,6 +40,19 @@ class Boosted(Base):
         text, vision = self._tokens(clip)
         trainable = self.cfg.TRAINER.CASPL.TRAINABLE
         return Prompts(nearest=_segment(text, trainable), vision=_segment(vision, trainable))
+
+    def load_model(self, directory: str, epoch: int | None = None) -> None:
+        """Load a run; where boosting tokens of a data set are named, they stand in place of the run's own."""
+        named = self.cfg.TRAINER.CASPL.BOOSTING_DATASET
+        tensors = {name: value for name, value in self.segments.tensors().items() if ".boosting." in name}
+        before = {name: value.clone() for name, value in tensors.items()} if named else {}
+        super().load_model(directory, epoch)
+        if before and self.segments.learned():
+            logger.info("boosting tokens of %s in place of those that the run was trained with", named)
+            self.recorder.trained_on["boosting"] = self._origin
+        with torch.no_grad():
+            for name, value in before.items():
+                tensors[name].copy_(value)
 
     def sections(self) -> Sections:
         return {**super().sections(), "CASPL": PHASE_2}

@@ -22,7 +22,7 @@ class CasPL(Phase1, PromptTrainer):
     section = "CASPL"
     saved_as = "CasPL"
     cascades = False
-    training_only = ("BOOSTING", "BOOSTING_DIR", "BOOSTING_SEED", "TRAINABLE", "REFERENCE")
+    training_only = ("BOOSTING", "BOOSTING_DIR", "BOOSTING_DATASET", "BOOSTING_SEED", "TRAINABLE", "REFERENCE")
     defaults = DEFAULTS
 
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:

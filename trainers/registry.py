@@ -103,3 +103,4 @@ def extend_cfg(cfg: CfgNode) -> None:
     cfg.DATASET.TEMPLATE = ""  # for zero-shot CLIP and the teacher; empty: the data set's own
     cfg.DATASET.FOLDER = CfgNode(dict(FOLDER))
     cfg.TRAINER.RECORD = CfgNode({"PROTOCOL": "", "CONFIG": ""})  # what result.json calls the run
+    cfg.TRAINER.RECORD.VALIDATE = False  # test on the validation images too, and note that in result.json

@@ -124,7 +124,7 @@ def _ask_checkpoint(cfg: CfgNode, args: argparse.Namespace) -> None:
     path = trainer.find_run(cfg, args.model_dir, args.load_epoch)
     checkpoint = read_checkpoint(path)
     cfg.defrost()
-    if trainer.boosted and not cfg.TRAINER.CASPL.BOOSTING:
+    if trainer.boosted and not (cfg.TRAINER.CASPL.BOOSTING or cfg.TRAINER.CASPL.BOOSTING_DATASET):
         cfg.TRAINER.CASPL.BOOSTING = str(path)
     if checkpoint.trained_on.get("dataset") == cfg.DATASET.NAME and not cfg.DATASET.FOLDER.TRAINED_CLASSES:
         cfg.DATASET.FOLDER.TRAINED_CLASSES = checkpoint.classnames

@@ -49,7 +49,7 @@ PHASE_1 = (
     *("N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT", "CTX_INIT", "PREC"),
 )
 PHASE_2 = (
-    *("BOOSTING", "BOOSTING_SEED", "TRAINABLE", "REFERENCE"),
+    *("BOOSTING", "BOOSTING_DATASET", "BOOSTING_SEED", "TRAINABLE", "REFERENCE"),
     *("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"),  # they choose among several files
 )
 """Keys of ``TRAINER.CASPL`` that count in each phase."""

@@ -110,11 +110,22 @@ RANGES = {
     "IMAGE_LOSS_WEIGHT": COUNT,
     "GPA_MEAN": ANY,
     "GPA_STD": POSITIVE,
+    "C": Range(0, hint="0: chosen on validation images"),
+    "MAX_ITER": SOME,
+    "ALPHA": COUNT,
+    "BETA": COUNT,
+    "VIEWS": SOME,
+    "SEARCH_SCALE": POSITIVE,
+    "SEARCH_STEP": SOME,
+    "EPS": POSITIVE,
 }
 """Last part of a key -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 
 
-LENGTHS = {"SIZE": 2, "RRCROP_SCALE": 2, "PIXEL_MEAN": 3, "PIXEL_STD": 3, "RATIOS": 3}
+LENGTHS = {
+    **{"SIZE": 2, "RRCROP_SCALE": 2, "SEARCH_SCALE": 2, "SEARCH_STEP": 2},
+    **{"PIXEL_MEAN": 3, "PIXEL_STD": 3, "RATIOS": 3},
+}
 """Last part of a key that holds several numbers -> how many; others hold at least one."""
 
 

@@ -38,6 +38,7 @@ DEFAULTS = {
     "PREC": "fp32",
     "BOOSTING": "",  # phase 2: a boosting file; empty: found below BOOSTING_DIR
     "BOOSTING_DIR": "output/boosting",
+    "BOOSTING_DATASET": "",  # phase 2: whose file is found, by DATASET.NAME; empty: the data set's own
     "BOOSTING_SEED": 1,  # phase 2: which run of phase 1 (the release uses seed 1 for every adapting seed)
     "TRAINABLE": False,  # phase 2: let boosting tokens train on (the paper's ablation)
     "REFERENCE": "plain",  # frozen reference of PromptSRC: plain CLIP (release) | boosted
@@ -133,7 +134,7 @@ def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, dataset: Any) -> 
     sizes = asked_sizes(options, clip)
     with advising("make one with --trainer CasPL, or name one with TRAINER.CASPL.BOOSTING"):
         path = options.BOOSTING or find_boosting(
-            options.BOOSTING_DIR, cfg.DATASET.NAME, student, options.BOOSTING_SEED, *sizes
+            options.BOOSTING_DIR, options.BOOSTING_DATASET or cfg.DATASET.NAME, student, options.BOOSTING_SEED, *sizes
         )
         if not Path(path).is_file():
             raise CasPLError(f"no boosting file at {path}")

@@ -10,8 +10,9 @@ from typing import Any
 
 from caspl.errors import CasPLError, near
 from caspl.files.parse import parse_yaml
-from caspl.results.order import PREFIX
 
+PREFIX = "CasPL_"
+"""Of the trainer that cascades a method: CasPL_X."""
 TINY = ("tinysat", "tinysat_v2", "tinysat_sketch", "tinysat_r", "tinycloth", "tinyworld")
 """Data sets whose students are the shipped ones: each method's config there is called tiny."""
 
@@ -107,6 +108,11 @@ def _first(rules: Sequence[Mapping[str, Any]], method: str, dataset: str, shots:
         if all(value in _several(rule[key]) for key, value in asked.items() if key in rule):
             return Choice(rule["config"], {key: str(value) for key, value in rule.get("options", {}).items()})
     return None
+
+
+def worded(value: str) -> str:
+    """A value as folders and labels call it."""
+    return "".join(letter for letter in value if letter.isalnum() or letter in ".+-")
 
 
 def _several(value: Any) -> Sequence[Any]:

@@ -5,29 +5,31 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 from caspl.errors import CasPLError
-from caspl.files.parse import parse_yaml
-from caspl.protocols.plan import Request, Run, plan, together
-from caspl.protocols.protocol import read_protocol
+from caspl.protocols.protocol import read_protocol, worded
+from caspl.protocols.request import Request
 
-KEYS = ("protocol", "datasets", "methods", "seeds", "shots", "targets", "vary", "vary_boosting")
+KEYS = ("protocol", "datasets", "methods", "seeds", "shots", "targets", "options", "vary", "vary_boosting")
+VALIDATED = ("TRAINER.RECORD.VALIDATE", "True")
+"""Where settings vary, runs are tested on their validation images too, so that one can be chosen."""
 
 
-def requests_of(path: Path, request: Request) -> list[Request]:
+def requests_of(content: Mapping[str, Any], name: str, request: Request) -> list[Request]:
     """One request for each combination of values.
 
     Args:
-        path: a YAML file with ``protocol``, and perhaps ``datasets``, ``methods``, ``seeds``, ``shots``, ``targets``,
-            and ``vary`` (of the adapting runs) and ``vary_boosting`` (of phase 1): KEY -> list of values.
+        content: ``protocol``, and perhaps ``datasets``, ``methods``, ``seeds``, ``shots``, ``targets``, ``options``
+            (KEY: value, of the adapting runs), and KEY -> list of values in ``vary`` (of the adapting runs) and
+            ``vary_boosting`` (of phase 1).
+        name: of the table.
         request: what the command line asks for; it counts where it says something.
 
     Raises:
-        CasPLError: the file is none of these.
+        CasPLError: the content is none of these.
     """
-    content = read_table(path)
+    _check(content, name)
 
     def listed(name: str) -> tuple[Any, ...]:
         return tuple(content.get(name, ()))
@@ -41,6 +43,7 @@ def requests_of(path: Path, request: Request) -> list[Request]:
         shots=request.shots or listed("shots"),
         seeds=request.seeds or listed("seeds") or (1,),
     )
+    given = _words(tuple((key, str(value)) for key, value in content.get("options", {}).items()))
     made = []
     for boosting in _combinations(content.get("vary_boosting", {})):
         for adapting in _combinations(content.get("vary", {})):
@@ -49,45 +52,30 @@ def requests_of(path: Path, request: Request) -> list[Request]:
                     filled,
                     suffix="".join(f"_{_named(*pair)}" for pair in adapting),
                     boosting_suffix="".join(f"_{_named(*pair)}" for pair in boosting),
-                    options=(*filled.options, *_words(adapting)),
+                    options=(*given, *filled.options, *(VALIDATED if boosting or adapting else ()), *_words(adapting)),
                     boosting_options=(*filled.boosting_options, *_words(boosting)),
                 )
             )
     return made
 
 
-def plan_all(requests: list[Request]) -> list[Run]:
-    """The runs of several requests, none twice.
-
-    Raises:
-        CasPLError: two runs of different settings would share a folder.
-    """
-    return together(run for request in requests for run in plan(request))
-
-
-def read_table(path: Path) -> dict[str, Any]:
-    """The content of a table's file, checked.
-
-    Raises:
-        CasPLError: it is no such file.
-    """
-    try:
-        content = parse_yaml(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise CasPLError(f"the table {path} cannot be read: {error}") from error
-    if not isinstance(content, dict) or "protocol" not in content or set(content) - set(KEYS):
-        raise CasPLError(f"the table {path} must hold protocol, and no other keys than {', '.join(KEYS[1:])}")
+def _check(content: Mapping[str, Any], table: str) -> None:
+    if "protocol" not in content or set(content) - set(KEYS):
+        raise CasPLError(f"the table {table} must hold protocol, and no other keys than {', '.join(KEYS[1:])}")
     for name in KEYS[1:]:
+        if name == "options":
+            if not isinstance(content.get(name, {}), Mapping):
+                raise CasPLError(f"the table {table}: options holds KEY: value")
+            continue
         varies = name.startswith("vary")
         value = content.get(name, {} if varies else [])
         fits = isinstance(value, Mapping if varies else list)
         lists = value.values() if isinstance(value, Mapping) else ()
         if not fits or not all(isinstance(values, list) and values for values in lists):
-            raise CasPLError(f"the table {path}: {name} holds {'KEY: [values]' if varies else 'a list'}")
+            raise CasPLError(f"the table {table}: {name} holds {'KEY: [values]' if varies else 'a list'}")
         wrong = [one for one in value if name in ("seeds", "shots") and type(one) is not int]
         if wrong:
-            raise CasPLError(f"the table {path}: {name} are numbers, not {wrong[0]!r}")
-    return content
+            raise CasPLError(f"the table {table}: {name} are numbers, not {wrong[0]!r}")
 
 
 def _combinations(vary: Mapping[str, list[Any]]) -> list[tuple[tuple[str, str], ...]]:
@@ -102,5 +90,4 @@ def _words(pairs: tuple[tuple[str, str], ...]) -> list[str]:
 
 def _named(key: str, value: str) -> str:
     """A setting as folders call it: ``TRAINER.CASPL.TEMPERATURE 2`` is temperature2."""
-    kept = "".join(letter for letter in value if letter.isalnum() or letter in ".+-")
-    return key.rpartition(".")[2].lower().replace("_", "-") + kept
+    return key.rpartition(".")[2].lower().replace("_", "-") + worded(value)

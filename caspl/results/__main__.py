@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from caspl.errors import CasPLError
-from caspl.files import write_atomically
-from caspl.results import all_classes, base_new, paper_figures
+from caspl.results import all_classes, base_new, chosen, paper_figures
 from caspl.results.collect import base_to_new, find_records, is_zero_shot
 from caspl.results.record import RunRecord
-from caspl.results.tables import FORMATS, Table, print_text
+from caspl.results.tables import FORMATS, Table
+from caspl.results.words import WORDS, answer, said
 
-TABLES = ("base2new", "few_shot", "cross_dataset", "domain_generalization")
+TABLES = ("base2new", "few_shot", "cross_dataset", "domain_generalization", "chosen")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,8 +23,11 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m caspl.results",
         description="Print the tables of the protocols, averaged over seeds, from the result.json files below a "
         "folder: base, new and harmonic mean; few-shot curves; what is tested on other data sets than it was trained "
-        "on. What a run was is read from its record; where it lies does not matter.",
-        epilog=base_new.NOTE.replace("%", "%%"),
+        "on; which of several settings is best on validation images. What a run was is read from its record; where it "
+        "lies does not matter.",
+        epilog=f"{base_new.NOTE} More commands, each with a --help of its own: {', '.join(WORDS)} "
+        "(a page with all tables and pictures; a test of two methods; a picture of a confusion matrix). A folder of "
+        "such a name is given as ./report.".replace("%", "%%"),
     )
     made.add_argument("folder", nargs="?", default="output", metavar="FOLDER", help="where runs lie (default: output)")
     made.add_argument("--table", choices=TABLES, help="one of them (default: all that there are runs of)")
@@ -42,29 +43,21 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, or 2 with one sentence on stderr where there is nothing to show."""
-    options = parser().parse_args(arguments)
-    try:
-        text = _table(options)
-        if options.output is None:
-            print_text(text)
-            sys.stdout.flush()
-        else:
-            write_atomically(options.output, lambda path: Path(path).write_bytes(text.encode("utf-8")))
-    except CasPLError as error:
-        print(error, file=sys.stderr)
-        return 2
-    except BrokenPipeError:  # who reads has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return 0
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    word = said(given)
+    if word is not None:
+        return word()
+    options = parser().parse_args(given)
+    return answer(lambda: _table(options), options.output)
 
 
 def _table(options: argparse.Namespace) -> str:
     records = find_records(options.folder)
     if not records:
         raise CasPLError(f"no run records (result.json) below {options.folder}; name the folder your runs write to.")
-    chosen = [record for record in records if _wanted(record, options)]
+    some = [record for record in records if _wanted(record, options)]
     wanted = [options.table] if options.table else TABLES
-    made = {name: tables for name in wanted if (tables := _tables(name, chosen, options))}
+    made = {name: tables for name in wanted if (tables := _tables(name, some, options))}
     if not made:
         has = "; ".join(
             f"{what}: {', '.join(sorted({str(getattr(record, what)) for record in records}))}"
@@ -76,7 +69,7 @@ def _table(options: argparse.Namespace) -> str:
     shown = FORMATS[options.format]
     several = options.table is None and len(made) > 1
     head = {name: f"# {name}\n\n" if several and options.format in ("text", "markdown") else "" for name in made}
-    notes = {"base2new": base_new.NOTE}
+    notes = {"base2new": base_new.NOTE, "chosen": chosen.NOTE}
     texts = []
     for name, tables in made.items():
         # Tables that are rendered together have the same columns.
@@ -91,6 +84,8 @@ def _tables(name: str, records: Sequence[RunRecord], options: argparse.Namespace
         shown = base_new.Options(options.paper, options.difference, every_column=options.format == "csv")
         groups = base_to_new(records)
         return base_new.tables(groups, shown) if groups else []
+    if name == "chosen":
+        return chosen.tables(records)
     more = {"paper": options.paper, "difference": options.difference}
     if name == "few_shot":
         return all_classes.few_shot(records, **more)

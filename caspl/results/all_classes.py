@@ -43,9 +43,9 @@ class Row:
 def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool = False) -> list[Table]:
     """A table a data set, of what was trained on it, with a column for each number of shots; then their average."""
     near = (
-        record for record in records if record.protocol not in TRANSFERS and _source(record) in ("", record.dataset)
+        record for record in records if record.protocol not in TRANSFERS and source_of(record) in ("", record.dataset)
     )
-    chosen = _chosen(near)
+    chosen = latest(near)
     shots = sorted({record.shots for record in chosen if not is_zero_shot(record)}, key=_shots_order)
     if not shots:
         return []
@@ -97,8 +97,8 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
         shifts: whether the others are ImageNet's shifts, or all else.
         paper, difference: see :class:`caspl.results.base_new.Options`.
     """
-    chosen = _chosen(record for record in records if record.protocol not in ("few_shot", "base2new"))
-    far = {(_source(record), record.dataset) for record in chosen if _source(record) not in ("", record.dataset)}
+    chosen = latest(record for record in records if record.protocol not in ("few_shot", "base2new"))
+    far = {(source_of(record), record.dataset) for record in chosen if source_of(record) not in ("", record.dataset)}
     tables = []
     for source in order.named({source for source, _ in far}):
         found = order.named({name for one, name in far if one == source})
@@ -108,7 +108,7 @@ def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, di
         averaged = list(SHIFTS.get(source, targets)) if shifts else _expected(source, targets)
         rows: dict[tuple[str, str, int], Row] = {}
         for record in chosen:
-            if _source(record) in ("", source) and record.dataset in (source, *targets):
+            if source_of(record) in ("", source) and record.dataset in (source, *targets):
                 shots = 0 if is_zero_shot(record) else record.shots
                 key = (record.trainer, record.config, shots)
                 cells = rows.setdefault(key, Row(source, *key)).cells
@@ -187,7 +187,7 @@ def _average(datasets: Sequence[Mapping[tuple[str, str], Row]], columns: Sequenc
     return averages
 
 
-def _chosen(records: Iterable[RunRecord]) -> list[RunRecord]:
+def latest(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Tests of all classes; of two for the same seed the one that finished last."""
     chosen: dict[tuple[str, str, str, int, str, int], RunRecord] = {}
     for record in records:
@@ -195,12 +195,12 @@ def _chosen(records: Iterable[RunRecord]) -> list[RunRecord]:
         if record.classes != "all" or record.protocol == "boosting" or unknown:
             continue
         shots = 0 if is_zero_shot(record) else record.shots
-        key = (record.dataset, record.trainer, record.config, shots, _source(record), record.seed)
+        key = (record.dataset, record.trainer, record.config, shots, source_of(record), record.seed)
         chosen[key] = later(chosen[key], record) if key in chosen else record
     return list(chosen.values())
 
 
-def _source(record: RunRecord) -> str:
+def source_of(record: RunRecord) -> str:
     """The data set that the tested tokens have learned from; empty where nothing did, or nothing is known."""
     learned = record.trained_on
     boosting = learned.get("boosting") or {}

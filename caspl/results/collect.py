@@ -74,6 +74,10 @@ def summarize(by_seed: Mapping[int, float]) -> Summary | None:
     return Summary(statistics.fmean(values), _spread(values), len(values)) if values else None
 
 
+ABLATIONS = "ablations"
+"""The protocol of their runs."""
+
+
 def find_records(folder: str | Path) -> list[RunRecord]:
     """All records below a folder, in the order of their paths; a broken one is named in the log and left out.
 
@@ -95,15 +99,17 @@ def find_records(folder: str | Path) -> list[RunRecord]:
     return records
 
 
-def base_to_new(records: Iterable[RunRecord]) -> list[Group]:
+def base_to_new(records: Iterable[RunRecord], ablations: bool = False) -> list[Group]:
     """Group the base and new tests by (dataset, trainer, config, shots).
 
-    Tests of all classes are passed over, and so are few-shot runs, which have trained on the new classes too. Of two
-    records for the same seed the one that finished last counts, and a difference between the two is logged.
+    Tests of all classes are passed over, and so are few-shot runs, which have trained on the new classes too, and
+    without ``ablations`` the runs of ablations, which would crowd a table. Of two records for the same seed the one
+    that finished last counts, and a difference between the two is logged.
     """
+    passed = ("few_shot",) if ablations else ("few_shot", ABLATIONS)
     chosen: dict[tuple[str, str, str, int, str, int], RunRecord] = {}
     for record in records:
-        if record.classes == "all" or record.protocol == "few_shot":
+        if record.classes == "all" or record.protocol in passed:
             continue
         shots = 0 if is_zero_shot(record) else record.shots
         key = (record.dataset, record.trainer, record.config, shots, record.classes, record.seed)

@@ -6,11 +6,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
+from caspl.protocols.protocol import PREFIX
 from caspl.results import paper_figures
 from caspl.results.collect import Group
 
-PREFIX = "CasPL_"
-_KNOWN = ("CasPL", "CoOp", "CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL")
+_KNOWN = (
+    *("CasPL", "LinearProbeCLIP", "CoOp", "TipAdapter", "TipAdapterF"),
+    *("CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL"),
+)
 
 
 class Method(Protocol):

@@ -47,7 +47,8 @@ def base_to_new(dataset: str, trainer: str) -> tuple[float, float, float] | None
 
 def trainer_of(method: str) -> str:
     """What the paper's method is called here."""
-    return {"CLIP": "ZeroshotCLIP", "CLIP+boosting": "CasPL_ZeroshotCLIP"}.get(method, method)
+    ours = {"CLIP": "ZeroshotCLIP", "CLIP+boosting": "CasPL_ZeroshotCLIP", "LinearProbe": "LinearProbeCLIP"}
+    return ours.get(method, method)
 
 
 def ablation_measure(ablation: str) -> str:

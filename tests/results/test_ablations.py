@@ -5,33 +5,40 @@ from __future__ import annotations
 import csv
 import os
 import re
-import shlex
 import statistics
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import pytest
+import yaml
 
 from caspl.errors import CasPLError
+from caspl.protocols import Request, parts_of, plan_all, read_protocol
+from caspl.protocols import Run as PlannedRun
+from caspl.protocols.ablations import Ablations, Claim, ablation_tables, ablations_of, read_ablations
 from caspl.results import RunRecord
-from caspl.results.ablations import views
+from caspl.results.ablations import collected, views
 from caspl.results.ablations.__main__ import main
-from caspl.results.ablations.claims import CLAIMS, Claim
-from caspl.results.ablations.settings import SETTINGS, Run
+from caspl.results.ablations.collected import Groups
 from caspl.results.ablations.verdict import judge, papers
+from caspl.results.collect import base_to_new
 from caspl.results.paper_figures import ablation_figure, rows
 from caspl.results.tables import Figure, Table
 from tests.results.made import pair, write_all
 
 REPO = Path(__file__).parents[2]
 SCRIPT = REPO / "scripts/caspl/ablation.sh"
+TABLES = REPO / "caspl/protocols/tables"
+TINY, PAPERS = read_ablations("ablations_tiny"), read_ablations("ablations")
+CLAIMS = [claim for ablation in TINY.tables.values() for claim in ablation.claims]
 
 
 def made(ablation: str, setting: str, *accuracies: tuple[float, float]) -> list[RunRecord]:
     """Records of a setting, a pair of base and new for each seed."""
-    run = SETTINGS[ablation][setting]
+    run = TINY.method(TINY.tables[ablation].settings[setting], "tinysat")
     found = []
     for seed, (base, new) in enumerate(accuracies, 1):
         found += pair(base, new, dataset="TinySat", trainer=run.trainer, config=run.config, seed=seed)
@@ -57,68 +64,125 @@ def dry_run(*names: str, **environment: str) -> subprocess.CompletedProcess[str]
     return subprocess.run(["bash", str(SCRIPT), *names], env=env, capture_output=True, text=True, check=False)
 
 
-# The script and the tables -----------------------------------------------------------------------------------
+def by_setting(records: list[RunRecord]) -> dict[str, Groups]:
+    return collected.by_setting(TINY, records)
 
 
-class Command(NamedTuple):
-    """A line of the dry run: env NAME=VALUE ... bash base2new.sh tinysat SEED TRAINER KEY VALUE ..."""
-
-    environment: dict[str, str]
-    seed: str
-    trainer: str
-    options: tuple[str, ...]
-
-    @property
-    def run(self) -> Run:
-        return Run(self.trainer, self.environment["LABEL"])
+# The table and its runs --------------------------------------------------------------------------------------
 
 
-def commands(*names: str, **environment: str) -> list[Command]:
-    found = []
-    for line in dry_run(*names, **environment).stdout.splitlines():
-        words = shlex.split(line)
-        start = words.index("tinysat")
-        pairs = dict(word.split("=", 1) for word in words[1:start] if "=" in word)
-        found.append(Command(pairs, words[start + 1], words[start + 2], tuple(words[start + 3 :])))
-    return found
+def runs_of(ablations: Ablations, *names: str, **more: Any) -> list[PlannedRun]:
+    asked = Request(read_protocol("base2new"), REPO / "configs", Path("output"), **more)
+    return plan_all(parts_of(ablations.name, asked, names))
 
 
-def test_the_script_makes_the_runs_that_the_tables_show() -> None:
-    for name, settings in SETTINGS.items():
-        assert sorted(command.run for command in commands(name)) == sorted(settings.values()), name
+def value(run: PlannedRun, key: str) -> str:
+    return run.arguments[run.arguments.index(key) + 1]
 
 
-def test_a_label_stands_for_one_recipe_and_a_recipe_for_one_label() -> None:
-    boosting, adapting = {}, {}
-    for command in commands("all"):
-        environment = command.environment
-        recipe = environment["BOOST_OPTIONS"]
-        assert boosting.setdefault(environment["BOOST_LABEL"], recipe) == recipe
-        whole = (environment["CFG"], environment["BOOST_LABEL"], command.options)
-        assert adapting.setdefault(command.run, whole) == whole
-    assert len(set(boosting.values())) == len(boosting)
-    assert len({(run.trainer, *recipe) for run, recipe in adapting.items()}) == len(adapting)
-    assert (boosting["tiny"], boosting["tiny_epochs5"]) == ("", "OPTIM.MAX_EPOCH 5")
-    assert adapting[Run("CasPL_PromptSRC", "tiny")] == ("tiny", "tiny", ())
-    grid = adapting[Run("CasPL_PromptSRC", "tiny_boosting_depth1_adapting_depth2")]
-    assert grid[1] == "tiny_depth1"
-    assert grid[2] == ("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT", "2", "TRAINER.PROMPTSRC.PROMPT_DEPTH_VISION", "2")
+@pytest.mark.parametrize("name", ablation_tables())
+def test_the_runs_are_those_that_the_tables_show(name: str) -> None:
+    ablations = read_ablations(name)
+    for ablation in ablations.tables.values():
+        runs = [run for run in runs_of(ablations, ablation.name) if not run.title.startswith("phase 1")]
+        planned = {(value(run, "--trainer"), value(run, "TRAINER.RECORD.CONFIG")) for run in runs}
+        shown = {
+            ablations.method(setting, dataset)
+            for setting in ablation.settings.values()
+            for dataset in ablation.datasets
+        }
+        assert planned == shown, ablation.name
 
 
-def test_every_seed_has_a_phase_1_of_its_own() -> None:
-    assert [(command.seed, command.environment["BOOST_SEED"]) for command in commands("trainable", SEEDS="3 5")] == [
-        *[("3", "3"), ("3", "3"), ("5", "5"), ("5", "5")]
-    ]
+@pytest.mark.parametrize("name", ablation_tables())
+def test_both_tables_have_the_same_ablations(name: str) -> None:
+    assert list(read_ablations(name).tables) == list(TINY.tables)
+    assert {row["ablation"] for row in rows("ablations")} <= TINY.tables.keys()
 
 
-def test_the_scripts_words() -> None:
+def test_the_papers_settings_are_those_of_its_figures() -> None:
+    for row in rows("ablations"):
+        assert row["setting"] in PAPERS.tables[row["ablation"]].settings, row
+    datasets = {name: len(ablation.datasets) for name, ablation in PAPERS.tables.items()}
+    said = {row["ablation"]: row["data"] for row in rows("ablations")}
+    assert all(datasets[name] == (1 if data == "DTD" else int(data.split()[0])) for name, data in said.items())
+
+
+def test_what_is_unchanged_is_what_is_shipped() -> None:
+    """A change without a label must be the value that the configs have, capped by the depth of the tiny student."""
+    for ablations, folder, most in ((TINY, "tiny", 6), (PAPERS, "vit_b16_c2_ep20_batch4_8+8ctx_l12", 12)):
+        boost = yaml.safe_load((REPO / f"configs/trainers/CasPL/{folder}.yaml").read_text())
+        unchanged = yaml.safe_load((TABLES / f"{ablations.name}.yaml").read_text())["unchanged"]
+        ours = boost["TRAINER"]["CASPL"]
+        found = {
+            "depth": min(most, ours["PROMPT_DEPTH_VISION"]),
+            "length": ours["N_CTX_VISION"],
+            "epochs": boost["OPTIM"]["MAX_EPOCH"],
+            "temperature": ours["TEMPERATURE"],
+        }
+        assert unchanged["boosting"] == found
+        for method in ("PromptSRC", "CasPL_PromptSRC"):
+            config = read_protocol("base2new").config(method, ablations.tables["tokens"].datasets[0], 16).config
+            paths = [REPO / f"configs/trainers/{one}/{config}.yaml" for one in (method, "PromptSRC")]
+            shipped = yaml.safe_load(next(path for path in paths if path.is_file()).read_text())["TRAINER"]["PROMPTSRC"]
+            depth = min(most, shipped["PROMPT_DEPTH_VISION"])
+            assert unchanged[method] == {"depth": depth, "length": shipped["N_CTX_VISION"]}, method
+
+
+def test_a_grid_and_its_keys() -> None:
+    runs = runs_of(TINY, "depth")
+    label = "tiny_boosting_depth1_adapting_depth2"
+    (run,) = (one for one in runs if one.folder.parent.name == label and "--eval-only" not in one.arguments)
+    assert [value(run, f"TRAINER.PROMPTSRC.PROMPT_DEPTH_{tower}") for tower in ("TEXT", "VISION")] == ["2", "2"]
+    (boost,) = (one for one in runs if one.folder == run.needs[0])
+    assert value(boost, "TRAINER.CASPL.PROMPT_DEPTH_TEXT") == value(boost, "TRAINER.CASPL.PROMPT_DEPTH_VISION") == "1"
+    assert len([one for one in runs if one.makes]) == 4
+    shipped = [one for one in runs if one.folder.parent.name == "tiny" and not one.makes]
+    assert all("TRAINER.PROMPTSRC.PROMPT_DEPTH_TEXT" not in one.arguments for one in shipped)
+    assert len(shipped) == 2
+
+
+def test_every_seed_has_a_phase_1_of_its_own_on_the_tiny_benchmark() -> None:
+    trained = [run for run in runs_of(TINY, "trainable", seeds=(3, 5)) if run.title.endswith("base 16 shots seed 3")]
+    assert {value(run, "TRAINER.CASPL.BOOSTING_SEED") for run in trained} == {"3"}
+    kept = [run for run in runs_of(PAPERS, "trainable", seeds=(3,)) if run.makes]
+    assert {value(run, "--seed") for run in kept} == {"1"}
+    named = [run for run in runs_of(TINY, "trainable", seeds=(3,), boosting_seed=2) if run.makes]
+    assert {value(run, "--seed") for run in named} == {"2"}
+
+
+def test_the_runs_lie_apart_from_the_protocols_tables() -> None:
+    assert {run.folder.parts[:2] for run in runs_of(TINY)} == {("output", "ablations")}
+
+
+def test_the_scripts_words(tmp_path: Path) -> None:
     unknown = dry_run("dept")
     assert unknown.returncode == 2
-    assert unknown.stderr.startswith("error: unknown ablation dept; there are: depth")
+    assert unknown.stderr == "error: there is no ablation 'dept': did you mean depth?\n"
     helped = dry_run("--help")
     assert helped.returncode == 0
-    assert all(re.search(rf"^  {name} ", helped.stdout, re.MULTILINE) for name in SETTINGS)
+    assert all(name in helped.stdout for name in TINY.tables)
     assert dry_run().returncode == 2
+    two = dry_run("tokens", "trainable", SEEDS="1 2", OUTPUT=str(tmp_path))
+    assert two.stdout.count("--trainer CasPL ") == 4
+    assert dry_run("tokens", TABLE="ablations").stdout.count("configs/datasets/eurosat.yaml") == 10
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        ({"settings": {}}, "cannot be read, at 'about'"),
+        ({"about": "", "settings": {"s": {"adapting": {"depth": 1}}}}, "the ablation a changes depth"),
+        (
+            {"about": "", "settings": {"s": {}}, "claims": [{"text": "", "above": "s", "below": ["t"]}]},
+            "the setting t of a claim of a",
+        ),
+    ],
+)
+def test_tables_that_are_none(content: dict[str, Any], sentence: str) -> None:
+    whole = {"protocol": "base2new", "datasets": ["dtd"], "method": "X", "boosting": {}, "adapting": {}}
+    with pytest.raises(CasPLError, match=re.escape(sentence)):
+        ablations_of({**whole, "ablations": {"a": content}}, "mine")
 
 
 # Tables ------------------------------------------------------------------------------------------------------
@@ -126,7 +190,7 @@ def test_the_scripts_words() -> None:
 
 def test_a_list_of_settings() -> None:
     records = [*made("trainable", "frozen", (60.0, 40.0), (90.0, 10.0)), *made("trainable", "trainable", (50.0, 50.0))]
-    table = views.table("trainable", views.runs(records))
+    table = views.table(TINY.tables["trainable"], by_setting(records)["trainable"])
     assert table.columns == ["trainable", "base", "new", "HM", "seeds"]
     assert texts(table) == [
         ["frozen", "75.00 ± 21.21", "25.00 ± 21.21", "37.50 ± 21.21", "2"],
@@ -136,27 +200,48 @@ def test_a_list_of_settings() -> None:
 
 def test_a_grid_has_boosting_in_rows() -> None:
     records = [*same("length", "2+4", 61.0), *same("length", "4+2", 62.0), *same("length", "8+4", 63.0, 65.0)]
-    table = views.table("length", views.runs(records))
+    table = views.table(TINY.tables["length"], by_setting(records)["length"])
     assert table.columns == ["boosting", "2", "4", "8"]
     assert texts(table) == [["2", "-", "61.00", "-"], ["4", "62.00", "-", "-"], ["8", "-", "64.00 ± 1.41", "-"]]
 
 
 def test_the_shipped_setting_is_one_run() -> None:
-    shipped = SETTINGS["parts"]["both"]
-    names = [(name, setting) for name, settings in SETTINGS.items() for setting in settings]
-    sharing = {name: setting for name, setting in names if SETTINGS[name][setting] == shipped}
+    methods = {
+        (name, setting): TINY.method(one, "tinysat")
+        for name, ablation in TINY.tables.items()
+        for setting, one in ablation.settings.items()
+    }
+    sharing = {name: setting for (name, setting), method in methods.items() if method == ("CasPL_PromptSRC", "tiny")}
     assert sharing == {
         **{"depth": "6+6", "length": "8+4", "trainable": "frozen", "images": "all", "epochs": "20"},
         **{"temperature": "1", "domain": "inside", "parts": "both"},
     }
+    # It alone begins none of them.
+    assert not any(by_setting(same("trainable", "frozen", 60.0)).values())
 
 
 def test_runs_of_other_data_sets_and_of_two_numbers_of_shots() -> None:
-    records = same("trainable", "frozen", 60.0)
-    assert views.runs([*records, *pair(1.0, 1.0)]).keys() == {SETTINGS["trainable"]["frozen"]}
+    records = [*same("trainable", "frozen", 60.0), *same("trainable", "trainable", 60.0)]
+    assert by_setting([*records, *pair(1.0, 1.0)])["trainable"].keys() == {"frozen", "trainable"}
     other = pair(1.0, 1.0, dataset="TinySat", shots=4)
     with pytest.raises(CasPLError, match="runs of 4 and 16 shots"):
-        views.runs([*records, *other])
+        by_setting([*records, *other])
+
+
+def test_over_several_data_sets_a_setting_is_their_mean_and_missing_where_one_is() -> None:
+    def one(setting: str, dataset: str, *accuracies: float) -> list[RunRecord]:
+        run = PAPERS.method(PAPERS.tables["trainable"].settings[setting], "dtd")
+        named = {"trainer": run.trainer, "config": run.config, "dataset": dataset}
+        return [record for seed, value in enumerate(accuracies, 1) for record in pair(value, value, seed=seed, **named)]
+
+    records = [*one("frozen", "EuroSAT", 60.0, 62.0), *one("trainable", "EuroSAT", 50.0, 52.0)]
+    records += [*one("frozen", "DescribableTextures", 70.0, 74.0), *one("trainable", "DescribableTextures", 1.0, 2.0)]
+    groups = collected.by_setting(PAPERS, records)["trainable"]
+    assert groups["frozen"].base == {1: 65.0, 2: 68.0}
+    table = views.table(PAPERS.tables["trainable"], groups)
+    assert table.title == "trainable, average of 2 data sets"
+    third = one("frozen", "Food101", 10.0) + one("frozen", "Caltech101", 20.0)
+    assert collected.by_setting(PAPERS, [*records, *third])["trainable"]["frozen"].base == {1: 65.0, 2: 68.0}
 
 
 # Verdicts ----------------------------------------------------------------------------------------------------
@@ -176,7 +261,7 @@ def test_runs_of_other_data_sets_and_of_two_numbers_of_shots() -> None:
 def test_verdict(trainable: tuple[float, ...], word: str) -> None:
     frozen = (63.0, 64.0, 65.0)
     records = [*same("trainable", "frozen", *frozen), *same("trainable", "trainable", *trainable)]
-    found = judge(claim("trainable", start="frozen"), views.runs(records))
+    found = judge(claim("trainable", start="frozen"), by_setting(records)["trainable"])
     assert found.word == word
     if trainable:
         pairs = [a - b for a, b in zip(frozen, trainable, strict=False)]
@@ -188,7 +273,7 @@ def test_verdict(trainable: tuple[float, ...], word: str) -> None:
 def test_seeds_are_compared_in_pairs() -> None:
     """Seeds that differ much from each other, but by the same in both settings, do agree."""
     records = [*same("trainable", "frozen", 50.0, 60.0, 70.0), *same("trainable", "trainable", 49.0, 58.9, 69.1)]
-    found = judge(claim("trainable", start="frozen"), views.runs(records))
+    found = judge(claim("trainable", start="frozen"), by_setting(records)["trainable"])
     assert found.word == "agree"
     assert found.difference is not None
     assert found.difference.spread == pytest.approx(0.1)
@@ -202,20 +287,21 @@ def test_the_best_is_compared_with_its_best_rival() -> None:
         *same("temperature", "4", 50.0, 70.0),
     ]
     best = claim("temperature", start="1 is")
-    found = judge(best, views.runs(records))
+    found = judge(best, by_setting(records)["temperature"])
     assert (found.above, found.below, found.rival, found.word) == (64.5, 63.25, "2", "agree")
-    row = texts(views.directions(["temperature"], views.runs(records)))[0]
+    row = texts(views.directions([TINY.tables["temperature"]], by_setting(records)))[0]
     assert row == ["1 is the best temperature", "HM", "-", "63.25 (2) to 64.50", "+1.25 ± 0.35", "agree"]
     # The best of some is not the best.
-    assert judge(best, views.runs(records[:-4])).word == "-"
+    assert judge(best, by_setting(records[:-4])["temperature"]).word == "-"
 
 
 def test_several_settings_stand_for_their_mean() -> None:
     records = [*same("parts", "neither", 50.0, 50.0), *same("parts", "teacher", 80.0, 80.0)]
     nearer = claim("parts", start="boosting alone")
-    found = judge(nearer, views.runs([*records, *same("parts", "boosting", 70.0, 68.0)]))
+    found = judge(nearer, by_setting([*records, *same("parts", "boosting", 70.0, 68.0)])["parts"])
     assert (found.below, found.word) == (65.0, "agree")
-    assert judge(nearer, views.runs([*records, *same("parts", "boosting", 62.0, 61.0)])).word == "differ"
+    others = by_setting([*records, *same("parts", "boosting", 62.0, 61.0)])["parts"]
+    assert judge(nearer, others).word == "differ"
 
 
 def test_a_claim_of_new_classes_looks_at_new_classes() -> None:
@@ -223,7 +309,7 @@ def test_a_claim_of_new_classes_looks_at_new_classes() -> None:
         *made("epochs", "20", (50.0, 60.0), (50.0, 62.0)),
         *made("epochs", "40", (90.0, 58.0), (90.0, 60.5)),
     ]
-    found = judge(claim("epochs", start="new classes"), views.runs(records))
+    found = judge(claim("epochs", start="new classes"), by_setting(records)["epochs"])
     assert (found.above, found.below, found.word) == (61.0, 59.25, "agree")
 
 
@@ -232,10 +318,10 @@ def test_a_claim_of_new_classes_looks_at_new_classes() -> None:
 
 def test_claims_name_what_there_is() -> None:
     known = {(row["ablation"], row["setting"]) for row in rows("ablations")}
-    for item in CLAIMS:
-        assert {item.above, *item.below} <= SETTINGS[item.ablation].keys()
-        assert {(item.ablation, name) for name in item.paper} <= known
-    assert {item.ablation for item in CLAIMS} == set(SETTINGS)
+    assert all((item.ablation, name) in known for item in CLAIMS for name in item.paper)
+    assert {item.ablation for item in CLAIMS} == set(TINY.tables)
+    texts = [[claim.text for table in one.tables.values() for claim in table.claims] for one in (TINY, PAPERS)]
+    assert texts[0] == texts[1]
 
 
 def test_the_papers_figures_bear_out_its_claims() -> None:
@@ -289,3 +375,14 @@ def test_nothing_to_show_is_one_sentence(
     assert says in printed.err
     assert printed.err.count("\n") == 1
     assert printed.out == ""
+
+
+def test_runs_of_ablations_are_in_no_table_of_the_protocol() -> None:
+    both = [*made("tokens", "4+4", (60.0, 50.0)), *made("tokens", "8+8", (1.0, 1.0))]
+    own = [replace(one, protocol="ablations") for one in both]
+    others = made("tokens", "4+4", (70.0, 70.0))
+    assert base_to_new(own) == []
+    assert [group.base for group in base_to_new([*own, *others])] == [{1: 70.0}]
+    # And those are in no table of the ablations, where there are such runs.
+    assert by_setting([*own, *others])["tokens"]["4+4"].base == {1: 60.0}
+    assert {value(run, "TRAINER.RECORD.PROTOCOL") for run in runs_of(TINY) if not run.makes} == {"ablations"}

@@ -59,6 +59,28 @@ def zero_shot() -> Settings:
     return COMMON | {"DATALOADER.TRAIN_X.BATCH_SIZE": 32, "TRAINER.ZSCLIP.PREC": "fp16"}
 
 
+def kept(section: str, batch: int, **options: Any) -> Settings:
+    """Of what is made of kept features at once."""
+    own = {f"TRAINER.{section}.{key}": value for key, value in (options | {"PREC": "fp16"}).items()}
+    return COMMON | {"DATALOADER.TRAIN_X.BATCH_SIZE": batch, "OPTIM.MAX_EPOCH": 1} | own
+
+
+def tip(**more: Any) -> Settings:
+    """The paper's factors; views and fine-tuning of the release."""
+    factors = {"ALPHA": 1.0, "BETA": 5.5, "VIEWS": 10}
+    return kept("TIPADAPTER", 256, **factors) | {"INPUT.RRCROP_SCALE": (0.5, 1.0)} | more
+
+
+ADAMW: Settings = {
+    "OPTIM.NAME": "adamw",
+    "OPTIM.LR": 0.001,
+    "OPTIM.WEIGHT_DECAY": 0.01,
+    "OPTIM.MAX_EPOCH": 20,
+    "OPTIM.LR_SCHEDULER": "cosine",
+    "TRAIN.PRINT_FREQ": 20,
+}
+
+
 def coop(length: int, epochs: int, words: Settings = NO_WORDS, batch: int = 32, lr: float = 0.002) -> Settings:
     place = {"CSC": False, "CLASS_TOKEN_POSITION": "end"}
     return settings("COOP", batch, lr, epochs, N_CTX=length, **words, **place) | {"TRAIN.PRINT_FREQ": 5}
@@ -94,7 +116,11 @@ def mpl(depth: int, epochs: int, lr: float) -> Settings:
 
 FILES: dict[str, Settings] = {
     "ZeroshotCLIP/vit_b16": zero_shot(),
+    "ZeroshotCLIP/vit_l14": zero_shot() | {"MODEL.BACKBONE.NAME": "ViT-L/14"},
     "ZeroshotCLIP2/vit_b16": zero_shot(),
+    "LinearProbeCLIP/vit_b16": kept("LPCLIP", 32),
+    "TipAdapter/vit_b16": tip(),
+    "TipAdapterF/vit_b16": tip(**ADAMW),
     "CoOp/vit_b16": coop(16, 200),
     "CoOp/vit_b16_ep100": coop(16, 100),
     "CoOp/vit_b16_ep50": coop(16, 50),
@@ -129,7 +155,8 @@ for n in (4, 8, 16):
 for n, depth in ((8, 12), (4, 1), (4, 3)):
     FILES[f"CasPL/vit_b16_c2_ep20_batch128_lr0025_{n}+{n}ctx_l{depth}"] = boosting(n, depth, 128)
 
-OURS_ALONE = {"ZeroshotCLIP/vit_b16", "ZeroshotCLIP2/vit_b16"}
+OURS_ALONE = {"ZeroshotCLIP/vit_b16", "ZeroshotCLIP/vit_l14", "ZeroshotCLIP2/vit_b16"}
+OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "TipAdapterF")}
 
 
 def published() -> dict[str, Settings]:

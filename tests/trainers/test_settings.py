@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import torch
 
+from caspl.boosting import read_boosting
+from caspl.boosting.find import boosting_path
 from caspl.dassl.run_folder import keep_settings
 from caspl.errors import CasPLError
 from caspl.prompts import Segment, text_context
@@ -43,6 +45,31 @@ def test_boosting_depth_and_length_come_from_the_file(clips: dict[str, str], tmp
     assert segments["text.boosting"].values.shape == (3, 3, SIZES.text_width)
     assert segments["vision.boosting"].values.shape == (3, 2, SIZES.vision_width)
     assert segments["text.adapting"].depth == 1
+
+
+def test_boosting_tokens_of_another_data_set_stand_in_place_of_the_runs_own(
+    clips: dict[str, str], tmp_path: Path
+) -> None:
+    """Where that data set is named; else a run is tested with what it was trained with."""
+    case = CASE["IVLP"]
+    trained = build(case, True, clips, tmp_path)
+    trained.save_model(0, str(tmp_path / "run"))
+    root, sizes = tmp_path / "boosting", ((3, 3), (2, 3))
+    other = boosting_file(boosting_path(root, "Other", clips["student"], 1, *sizes), dataset="Other", seed=7)
+    found = {"TRAINER__CASPL__BOOSTING": "", "TRAINER__CASPL__BOOSTING_DIR": str(root)}
+    named = build(case, True, clips, tmp_path, **found, TRAINER__CASPL__BOOSTING_DATASET="Other")
+    named.load_model(str(tmp_path / "run"))
+    tokens = read_boosting(other)
+    mine, theirs = named.model.segments(), trained.model.segments()
+    assert torch.equal(mine["text.boosting"].values.cpu(), tokens.text)
+    assert torch.equal(mine["vision.boosting"].values.cpu(), tokens.vision)
+    for name in ("text.adapting", "vision.adapting"):
+        assert torch.equal(mine[name].values, theirs[name].values)
+    assert named.recorder.trained_on["boosting"]["dataset"] == "Other"
+    assert named.recorder.trained_on["dataset"] == "EuroSAT"
+    plain = build(case, True, clips, tmp_path)
+    plain.load_model(str(tmp_path / "run"))
+    assert torch.equal(plain.model.segments()["text.boosting"].values, theirs["text.boosting"].values)
 
 
 def test_boosting_can_train_on(clips: dict[str, str], tmp_path: Path) -> None:

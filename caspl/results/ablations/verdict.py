@@ -10,16 +10,14 @@ The HM of a side is the mean of the HMs of its seeds, which is close to, but not
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
 from dataclasses import dataclass
 
-from caspl.results.ablations.claims import Claim
-from caspl.results.ablations.settings import SETTINGS, Run
+from caspl.protocols.ablations import Claim
+from caspl.results.ablations.collected import Groups
 from caspl.results.collect import Group, Summary, summarize
 from caspl.results.paper_figures import ablation_figure
 from caspl.results.tables import MISSING
 
-Groups = Mapping[Run, Group]
 BySeed = dict[int, float]
 
 
@@ -42,9 +40,8 @@ class Verdict:
 
 
 def judge(claim: Claim, groups: Groups) -> Verdict:
-    """The verdict on a claim."""
-    runs = SETTINGS[claim.ablation]
-    values = {name: _by_seed(groups.get(runs[name]), claim.measure) for name in (claim.above, *claim.below)}
+    """The verdict on a claim, from the runs of its ablation."""
+    values = {name: _by_seed(groups.get(name), claim.measure) for name in (claim.above, *claim.below)}
     seeds = sorted(set.intersection(*(set(part) for part in values.values())))
     if not seeds:
         return Verdict(None, None, "", None, MISSING)

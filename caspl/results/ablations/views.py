@@ -2,60 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
 
-from caspl.errors import CasPLError
-from caspl.results.ablations.claims import CLAIMS, Claim
-from caspl.results.ablations.settings import GRIDS, SETTINGS, Run
-from caspl.results.ablations.verdict import Groups, judge, papers
+from caspl.protocols.ablations import Ablation, Claim
+from caspl.results.ablations.collected import Groups
+from caspl.results.ablations.verdict import judge, papers
 from caspl.results.base_new import figures, seeds
-from caspl.results.collect import Group, base_to_new
+from caspl.results.collect import Group
 from caspl.results.paper_figures import ablation_measure
-from caspl.results.record import RunRecord
 from caspl.results.tables import MISSING, Cell, Figure, Table
 
-DATASET = "TinySat"
 NOTE = (
     "Directions: means over seeds (of the HM: of the HMs of the single seeds), ± the sample standard deviation of the "
     "seeds' differences. agree, differ: the mean is larger than that, for or against the claim."
 )
 
 
-def runs(records: Iterable[RunRecord]) -> dict[Run, Group]:
-    """The runs on the tiny benchmark among these records.
-
-    Raises:
-        CasPLError: if they are of several numbers of shots, which no table should mix.
-    """
-    groups = [group for group in base_to_new(records) if group.dataset == DATASET]
-    shots = sorted({group.shots for group in groups if group.shots})
-    if len(shots) > 1:
-        raise CasPLError(f"there are runs of {' and '.join(map(str, shots))} shots; give each a folder of its own.")
-    return {Run(group.trainer, group.config): group for group in groups}
-
-
-def begun(groups: Groups) -> list[str]:
-    """The ablations that have more than the run which most of them share."""
-    return [name for name, settings in SETTINGS.items() if len(set(settings.values()) & set(groups)) > 1]
-
-
-def table(ablation: str, groups: Groups) -> Table:
+def table(ablation: Ablation, groups: Groups) -> Table:
     """Base, new and HM of every setting; where both phases vary, a grid of HM."""
-    settings = SETTINGS[ablation]
-    values = GRIDS.get(ablation)
-    if values is None:
-        rows = [[name, *_row(groups.get(run))] for name, run in settings.items()]
-        return Table(ablation, [ablation, "base", "new", "HM", "seeds"], rows)
-    grid: list[list[Cell]] = [
-        [one, *(_harmonic(groups.get(settings[f"{one}+{other}"])) for other in values)] for one in values
-    ]
-    title = f"{ablation}: HM, boosting in rows, adapting in columns"
-    return Table(title, ["boosting", *values], grid)
+    several = {group.dataset for group in groups.values() if group.dataset.endswith("data sets")}
+    title = f"{ablation.name}, average of {several.pop()}" if several else ablation.name
+    if not ablation.values:
+        rows = [[name, *_row(groups.get(name))] for name in ablation.settings]
+        return Table(title, [ablation.name, "base", "new", "HM", "seeds"], rows)
+    values = ablation.values
+    grid: list[list[Cell]] = [[one, *(_harmonic(groups.get(f"{one}+{other}")) for other in values)] for one in values]
+    return Table(f"{title}: HM, boosting in rows, adapting in columns", ["boosting", *values], grid)
 
 
-def directions(ablations: Sequence[str], groups: Groups) -> Table:
+def directions(ablations: Sequence[Ablation], found: Mapping[str, Groups]) -> Table:
     """One row a claim: the paper's figures, ours, and the verdict."""
-    rows = [_direction(claim, groups) for claim in CLAIMS if claim.ablation in ablations]
+    rows = [_direction(claim, found[one.name]) for one in ablations for claim in one.claims]
     return Table("directions", ["claim", "of", "paper", "here", "difference", "verdict"], rows)
 
 

@@ -1,0 +1,12 @@
+"""Classifiers on kept image features: each image is looked at once, and what is learned lies behind the tower.
+
+Typed arguments only, as everywhere in ``caspl``; ``trainers/kept_features.py`` gives them data.
+"""
+
+from caspl.probe.cache import Cache
+from caspl.probe.features import Features, extract
+from caspl.probe.head import Head
+from caspl.probe.linear import Linear
+from caspl.probe.store import HeadStore
+
+__all__ = ["Cache", "Features", "Head", "HeadStore", "Linear", "extract"]

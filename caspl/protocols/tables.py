@@ -1,0 +1,135 @@
+"""A table that somebody asks for, by name or as a file of their own: the requests it takes, and how it is shown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from caspl.errors import CasPLError, near
+from caspl.files.parse import parse_yaml
+from caspl.protocols.ablations import FOLDER, Ablations, ablations_of, read_ablations
+from caspl.protocols.plan import plan, together
+from caspl.protocols.protocol import names, read_protocol
+from caspl.protocols.request import Request, Run
+from caspl.protocols.sweep import requests_of
+
+OWN = (".yaml", ".yml")
+ABLATIONS = "ablations"
+"""Folder, in the output, of their runs: what they vary would crowd the tables of the protocol."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Runs that one command shows.
+
+    Args:
+        requests: what is run.
+        shown: a protocol, or a table of ablations.
+        ablations: which of them; empty where it is a protocol.
+        chosen: whether settings vary, so that one of them is to be chosen on validation images.
+    """
+
+    requests: tuple[Request, ...]
+    shown: str
+    ablations: tuple[str, ...] = ()
+    chosen: bool = False
+
+
+def table_names() -> list[str]:
+    """Everything that can be asked for by name."""
+    return [*names(), *packaged()]
+
+
+def packaged() -> list[str]:
+    """The tables of several parts, and those of ablations, that come with the library."""
+    paths = (resources.files("caspl.protocols") / FOLDER).iterdir()
+    return sorted(path.name.removesuffix(".yaml") for path in paths if path.name.endswith(".yaml"))
+
+
+def parts_of(table: str, request: Request, only: Sequence[str] = ()) -> list[Part]:
+    """The parts of a table.
+
+    Args:
+        table: its name, or the path of a YAML file.
+        request: what else the command line asks for; it counts where it says something.
+        only: names of ablations; empty: all.
+
+    Raises:
+        CasPLError: there is no such table, or it cannot be read.
+    """
+    if table in names():
+        _none(only, table)
+        return [Part((replace(request, protocol=read_protocol(table), seeds=request.seeds or (1,)),), table)]
+    if table in packaged():
+        text = (resources.files("caspl.protocols") / FOLDER / f"{table}.yaml").read_text(encoding="utf-8")
+        return _parts(parse_yaml(text), table, request, only)
+    if table.endswith(OWN):
+        return _parts(read_table(Path(table)), table, request, only)
+    found = near(table, table_names())
+    hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(table_names())}, or a .yaml of your own"
+    raise CasPLError(f"there is no table {table!r}: {hint}")
+
+
+def plan_all(parts: Sequence[Part]) -> list[Run]:
+    """The runs of several parts, none twice.
+
+    Raises:
+        CasPLError: two runs of different settings would share a folder.
+    """
+    return together(run for part in parts for request in part.requests for run in plan(request))
+
+
+def read_table(path: Path) -> Mapping[str, Any]:
+    """The content of a file.
+
+    Raises:
+        CasPLError: it cannot be read, or holds no mapping.
+    """
+    try:
+        content = parse_yaml(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise CasPLError(f"the table {path} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise CasPLError(f"the table {path} must hold protocol, ablations or parts; see docs/reproduce.md")
+    return content
+
+
+def _parts(content: Mapping[str, Any], name: str, request: Request, only: Sequence[str]) -> list[Part]:
+    if isinstance(content.get("ablations"), Mapping):
+        return [_ablated(ablations_of(content, name), request, only)]
+    _none(only, name)
+    if "parts" not in content:
+        return [_swept(content, name, request)]
+    parts = content["parts"]
+    if set(content) != {"parts"} or not isinstance(parts, list) or not all(isinstance(one, Mapping) for one in parts):
+        raise CasPLError(f"the table {name}: parts is a list of tables, and stands alone")
+    return [_part(one, name, request) for one in parts]
+
+
+def _part(content: Mapping[str, Any], name: str, request: Request) -> Part:
+    if "ablations" not in content:
+        return _swept(content, name, request)
+    table, keys = content["ablations"], {"ablations", "only", "seeds"}
+    if table not in packaged() or set(content) - keys:
+        raise CasPLError(f"the table {name}: a part of ablations names one of {', '.join(packaged())}, only and seeds")
+    seeds = request.seeds or tuple(content.get("seeds", ()))
+    return _ablated(read_ablations(table), replace(request, seeds=seeds), tuple(content.get("only", ())))
+
+
+def _swept(content: Mapping[str, Any], name: str, request: Request) -> Part:
+    found = requests_of(content, name, request)
+    varies = any(one.suffix or one.boosting_suffix for one in found)
+    return Part(tuple(found), found[0].protocol.name, chosen=varies)
+
+
+def _ablated(ablations: Ablations, request: Request, only: Sequence[str]) -> Part:
+    below = replace(request, output=request.output / ABLATIONS, seeds=request.seeds or (1,))
+    return Part(tuple(ablations.requests(only, below)), ablations.name, tuple(only) or tuple(ablations.tables))
+
+
+def _none(only: Sequence[str], table: str) -> None:
+    if only:
+        raise CasPLError(f"{table} has no ablations: leave --only out")

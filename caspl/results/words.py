@@ -1,0 +1,59 @@
+"""The words behind ``python -m caspl.results``, and what all of its commands do with what they have made."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from caspl.errors import CasPLError
+from caspl.files import write_atomically
+from caspl.results.tables import print_text
+
+WORDS = {
+    "report": "caspl.results.report.command",
+    "compare": "caspl.results.compare",
+    "confusion": "caspl.results.confusion",
+}
+"""Each a module with a ``main``, which is imported when its word is said: they need more than the tables do."""
+
+
+def said(arguments: Sequence[str]) -> Callable[[], int] | None:
+    """What a word in front asks for; None where a folder stands there."""
+    if not arguments or arguments[0] not in WORDS:
+        return None
+    return lambda: int(importlib.import_module(WORDS[arguments[0]]).main(arguments[1:]))
+
+
+def require(what: str, *modules: str) -> None:
+    """See that libraries are there that the tables can do without.
+
+    Raises:
+        CasPLError: one is not.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise CasPLError(f"{what} needs {name}: pip install '.[report]' in the checkout of CasPL.") from error
+
+
+def answer(make: Callable[[], str], output: str | None = None) -> int:
+    """Show a text or write it to a file; returns the exit code: 0, or 2 with one sentence on stderr."""
+    try:
+        if output is not None and Path(output).is_dir():  # before the work, not after it
+            raise CasPLError(f"cannot write {output}: it is a folder")
+        text = make()
+        if output is None:
+            print_text(text)
+            sys.stdout.flush()
+        else:
+            write_atomically(output, lambda path: Path(path).write_bytes(text.encode("utf-8")))
+    except CasPLError as error:
+        print(error, file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # who reads has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0

@@ -1,0 +1,92 @@
+"""Every protocol with the published configs, over each data set in small and in its own form on disk."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import train
+from caspl.protocols import Request, plan, read_protocol
+from caspl.results.all_classes import transfer
+from caspl.results.base_new import tables
+from caspl.results.collect import base_to_new, find_records
+from caspl.results.paper_figures import dataset_order
+from caspl.towers import Sizes, random_state_dict
+from caspl.towers.weights import write_clip
+from tests.datasets.miniatures import MINIATURES
+from tests.runs import REPO
+
+sys.path.append(str(REPO / "scripts"))
+import reproduce
+
+# Patches, layers and resolution as published; widths cut down, and one epoch.
+SIZES = {
+    "ViT-B-16": Sizes(64, 224, 16, vision_width=64, vision_layers=12, text_width=64, text_layers=12),
+    "ViT-L-14": Sizes(96, 224, 14, vision_width=64, vision_layers=24, text_width=64, text_layers=12),
+}
+SHORT = ("OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every data set in small below one root."""
+    root = tmp_path_factory.mktemp("data")
+    for miniature in MINIATURES.values():
+        miniature.write(root)
+    return root
+
+
+@pytest.fixture
+def finish(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Does all runs of a protocol; returns the output folder."""
+    for seed, (name, sizes) in enumerate(SIZES.items()):
+        write_clip(tmp_path / f"{name}.safetensors", random_state_dict(sizes, seed), "quick_gelu", sizes.heads)
+    monkeypatch.setenv("CASPL_WEIGHTS", str(tmp_path))
+    output = tmp_path / "output"
+    args = reproduce.parser().parse_args(["base2new", "--root", str(data), "--output", str(output)])
+
+    def run(protocol: str, **asked: Any) -> Path:
+        request = Request(read_protocol(protocol), REPO / "configs", output, **asked)
+        request = replace(request, options=SHORT, boosting_options=SHORT)
+        for one in plan(request):
+            assert train.main(reproduce.command(one, args, request)) == 0, one.title
+        return output
+
+    return run
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("dataset", read_protocol("base2new").sources)
+def test_base_to_new_and_few_shot(dataset: str, finish: Any) -> None:
+    finish("base2new", datasets=(dataset,), methods=("CoOp", "CasPL_PromptSRC"), shots=(1,))
+    output = finish("few_shot", datasets=(dataset,), methods=("MaPLe",), shots=(1, 2))
+    records = find_records(output)
+    (table,) = tables(base_to_new(records))
+    assert [row[0] for row in table.rows] == ["CoOp", "CasPL_PromptSRC"]
+    assert sorted(record.shots for record in records if record.protocol == "few_shot") == [1, 2]
+    assert all(record.test_images for record in records)
+
+
+def test_they_are_the_papers() -> None:
+    assert len(read_protocol("base2new").sources) == len(dataset_order()) == 11
+
+
+@pytest.mark.parametrize(
+    "quick", [pytest.param(True, id="quick"), pytest.param(False, id="all", marks=pytest.mark.slow)]
+)
+def test_transfer_from_imagenet(quick: bool, finish: Any) -> None:
+    methods = ("CasPL_CoOp",) if quick else ("ZeroshotCLIP", "CasPL_ZeroshotCLIP", "MaPLe", "CasPL_MaPLe", "CasPL_CoOp")
+    targets = {"cross_dataset": ("dtd", "ucf101") if quick else (), "domain_generalization": ("imagenet_r",) * quick}
+    for protocol, names in targets.items():
+        output = finish(protocol, methods=methods, shots=(1,), targets=names)
+    records = find_records(output)
+    for shifts in (False, True):
+        (table,) = transfer(records, shifts=shifts)
+        assert {row[0] for row in table.rows} == set(methods)
+        if not quick:
+            columns = list(table.columns)
+            assert all(cell.value is not None for row in table.rows for cell in row[1 : columns.index("seeds")])
