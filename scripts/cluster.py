@@ -51,7 +51,7 @@ class Cluster:
         shell = ["bash", "-c", 'exec "$@" >>"$0" 2>&1', str(log.resolve()), *line]
         try:
             return Job(self._executor.submit(functools.partial(subprocess.call, shell)), log)
-        except (RuntimeError, OSError, ValueError) as error:
+        except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as error:
             raise CasPLError(f"the cluster takes no job: {first_line(error)}") from error
 
 
@@ -91,7 +91,12 @@ def _setting(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise CasPLError(f"--slurm takes KEY=VALUE, not {text!r}")
-    return key, int(value) if value.isdigit() else value
+    for kind in (int, float):
+        try:
+            return key, kind(value)
+        except ValueError:
+            continue
+    return key, value
 
 
 def _last(text: str) -> str:

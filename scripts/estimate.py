@@ -14,12 +14,14 @@ from caspl.data import PUBLISHED
 from caspl.protocols import Run
 from caspl.results.collect import find_records
 from caspl.results.record import RunRecord
+from caspl.tiny import shapes
 from caspl.tiny.domain import DOMAINS
+from caspl.tiny.write import WORLD_SPLITS
 
 COUNTS = {
     name.replace("_", ""): (len(domain.classnames), [len(domain.labels(split)) for split in domain.splits])
     for name, domain in DOMAINS.items()
-}
+} | {"tinyworld": (len(shapes.NAMES), list(WORLD_SPLITS.values()))}
 """Classes, and images of train, val and test, of data sets that are not published ones, by DATASET.NAME in small."""
 
 

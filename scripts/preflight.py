@@ -61,7 +61,7 @@ def _weights(name: str) -> list[str]:
     return []
 
 
-def zero_shot(parts: Iterable[Part]) -> list[Run]:
+def zero_shot(parts: Iterable[Part], output: Path) -> list[Run]:
     """Zero-shot CLIP on base and new classes of the published data sets that a table trains on, in a folder apart: a
     table's own zero-shot runs may have settings of their own."""
     stems = {published.stem for published in PUBLISHED.values()}
@@ -72,7 +72,13 @@ def zero_shot(parts: Iterable[Part]) -> list[Run]:
     first = requests[0]
     datasets = tuple(dict.fromkeys(names))
     base2new = read_protocol("base2new")
-    return plan(Request(base2new, first.configs, first.output / FOLDER, datasets=datasets, methods=("ZeroshotCLIP",)))
+    return plan(Request(base2new, first.configs, output / FOLDER, datasets=datasets, methods=("ZeroshotCLIP",)))
+
+
+def lost(parts: Iterable[Part], output: Path) -> list[str]:
+    """The data sets, by their config files, on which zero-shot CLIP has not run to its end."""
+    missing = [run for run in zero_shot(parts, output) if not (run.folder / "result.json").is_file()]
+    return list(dict.fromkeys(run.folder.parts[-5] for run in missing))
 
 
 def compare(runs: Sequence[Run]) -> list[str]:

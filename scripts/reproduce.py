@@ -27,7 +27,7 @@ import estimate
 import preflight
 import show
 from cluster import Cluster
-from run_once import is_done
+from run_once import RESULT, is_done
 from side_by_side import Executor
 from yacs.config import CfgNode
 
@@ -35,6 +35,9 @@ from caspl.errors import CasPLError
 from caspl.protocols import Part, Request, Run, parts_of, plan_all, read_protocol, table_names
 
 REPO = Path(__file__).resolve().parents[1]
+INTERRUPTED = 130
+ALL_IMAGES = -1
+"""Instead of a number of shots."""
 
 
 def parser() -> argparse.ArgumentParser:
@@ -88,7 +91,7 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
 
     def numbers(name: str) -> tuple[int, ...]:
         for word in words(name):
-            if not word.isdigit():
+            if not word.isdecimal():
                 raise CasPLError(f"{name} holds numbers, not {word!r}")
         return tuple(int(word) for word in words(name))
 
@@ -101,7 +104,7 @@ def request_of(args: argparse.Namespace, environment: Mapping[str, str] = os.env
     if missing:
         raise CasPLError(f"no file {missing[0]} (PLUGIN)")
     seed = environment.get("BOOST_SEED", "")
-    if seed and not seed.isdigit() and seed != "same":
+    if seed and not seed.isdecimal() and seed != "same":
         raise CasPLError(f"BOOST_SEED is a number, or same: that of each run, not {seed!r}")
     return Request(
         read_protocol("base2new"),
@@ -169,6 +172,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CasPLError("--jobs is 1 or more, and with --show 1 and here")
         if request.output.exists() and not request.output.is_dir():
             raise CasPLError(f"--output {request.output} is a file: name a folder")
+        wrong = [one for one in (*request.shots, *request.seeds) if one < 1 and one != ALL_IMAGES]
+        if wrong or any(seed < 0 for seed in request.seeds):
+            raise CasPLError("--shots are 1 and more (-1: all images), --seeds 0 and more")
+        if args.full and f"{args.table}_full" not in table_names():
+            raise CasPLError(f"--full is for tiny, not for {args.table}")
         parts = parts_of(f"{args.table}_full" if args.full else args.table, request, args.only)
         runs = plan_all(parts)
         missing, commands = outstanding(runs, args, request)
@@ -193,12 +201,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"{len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
         # One of those that differ in seeds and folders alone.
         check(list({_but_for_places(words): words for words in commands.values()}.values()))
+        if args.full:  # that may be days
+            configs = check(list(commands.values()))
+            print(estimate.lines(zip(missing, configs, strict=True), request.output, args.jobs)[-1], flush=True)
         code = check_first(args, request, parts) if missing and not args.no_check else 0
-        code = code or executor(missing, commands, args, request).run()
+        if code != INTERRUPTED:
+            lost = preflight.lost(parts, request.output) if code else []
+            missing = [run for run in missing if not set(lost) & set(run.folder.parts)]
+            for name in lost:
+                print(f"runs on {name} are left out: zero-shot CLIP does not run there", file=sys.stderr)
+            code = executor(missing, commands, args, request).run() or code
     except CasPLError as error:
         print("error:", error, file=sys.stderr)
         return 2
-    return code or show.tables(parts, request.output)
+    # A failed run takes no table along.
+    if code == INTERRUPTED or not any((run.folder / RESULT).is_file() for run in runs):
+        return code
+    shown = show.tables(parts, request.output)
+    return code or shown
 
 
 def executor(
@@ -213,7 +233,7 @@ def executor(
 
 def check_first(args: argparse.Namespace, request: Request, parts: Sequence[Part]) -> int:
     """Say what differs from what is published, before the first run of a data set; returns the code of what failed."""
-    plain = preflight.zero_shot(parts)
+    plain = preflight.zero_shot(parts, request.output)
     missing, commands = outstanding(plain, args, request)
     if not missing:
         return 0
@@ -230,8 +250,11 @@ def examine(args: argparse.Namespace, request: Request, parts: Sequence[Part], r
     """Compare what runs would work on with what is published; returns 1 where something differs."""
     configs = check([command(run, args, request) for run in {run.kind: run for run in runs}.values()])
     said = preflight.findings(configs)
+    plain = preflight.zero_shot(parts, request.output)
+    if not plain and not said:
+        print("nothing of this is published: there is nothing to compare with")
+        return 0
     if not said:
-        plain = preflight.zero_shot(parts)
         code = executor(*outstanding(plain, args, request), args, request).run()
         if code:
             return code

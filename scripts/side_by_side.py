@@ -79,6 +79,9 @@ class Executor:
             self._stop(PATIENCE if not interrupt.args else 0)
             print("interrupted; the same command goes on", file=sys.stderr)
             return 130
+        except CasPLError:  # a cluster takes no job
+            self._stop(0)
+            raise
         except OSError as error:
             self._stop(0)
             raise CasPLError(f"{error.filename or self.output} cannot be used: {error.strerror or error}") from error
@@ -117,7 +120,15 @@ class Executor:
             elif any(folder in unfinished for folder in run.needs) or self._is_resting(run):
                 self.waiting.append(run)
             else:
-                self.jobs.append(self._start(run, min(free)))
+                try:
+                    self.jobs.append(self._start(run, min(free)))
+                except CasPLError as error:  # a cluster may take more when it has done some
+                    if not self.jobs:
+                        raise
+                    print(f"{error}: {len(self.jobs)} jobs go on, and then others", file=sys.stderr, flush=True)
+                    self.waiting.appendleft(run)
+                    self.slots = len(self.jobs)
+                    return
 
     def _start(self, run: Run, slot: int) -> Job:
         # Where others fill a folder there may be more to do meanwhile.

@@ -6,8 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +43,29 @@ def check(output: Path, where: Cluster, capsys: pytest.CaptureFixture[str]) -> N
 
 def test_jobs_of_a_cluster(stand_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check(stand_in, Cluster(stand_in / "logs/slurm", ["cluster=local", "timeout_min=5"]), capsys)
+
+
+class Refusing:
+    """A cluster that takes no more than some jobs."""
+
+    def __init__(self, most: int) -> None:
+        self.most, self.taken = most, 0
+
+    def start(self, line: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        if self.taken == self.most:
+            raise CasPLError("the cluster takes no job: QOSMaxSubmitJobPerUserLimit")
+        self.taken += 1
+        return subprocess.Popen(line)
+
+
+def test_a_cluster_that_takes_no_more_is_waited_for(stand_in: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What has begun goes on; where nothing has, there is no more to hope for."""
+    runs = [made(stand_in, f"run {number}") for number in range(3)]
+    where: Any = Refusing(2)
+    with pytest.raises(CasPLError, match="the cluster takes no job: QOS"):
+        executor_of(stand_in, runs, 3, where).run()
+    assert all((stand_in / f"run {number}/result.json").exists() for number in range(2))
+    assert "QOSMaxSubmitJobPerUserLimit: 2 jobs go on, and then others" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,7 @@ def test_boosting_tokens_on_other_data_sets() -> None:
     own = plan(replace(asked, target_boosting=True))
     given = {run.title: value(run, key) for run in own if key in run.arguments}
     names = {"dtd": "DescribableTextures", "eurosat": "EuroSAT"}
-    labels = {"CasPL_CoOp": "vit_b16_ep10", "CasPL_ZeroshotCLIP": "vit_b16"}
+    labels = {"CasPL_CoOp": "vit_b16_ep10"}  # boosting alone would be a test without the training
     assert given == {
         f"{method} {name} {labels[method]}_target_boosting 16 shots seed 1": names[name]
         for method in labels
@@ -228,7 +228,13 @@ def test_the_table_of_everything_in_miniature() -> None:
         value(run, "--trainer") for run in full
     }
     others = plan_all(parts_of("tiny", replace(asked, seeds=(4,), methods=("CoOp",))))
-    assert {value(run, "--seed") for run in others} == {"4"}
+    assert {(value(run, "--seed"), value(run, "--trainer")) for run in others} == {("4", "CoOp")}
+    v2 = plan_all(parts_of("tiny", replace(asked, targets=("tinysat_v2",))))
+    assert {run.folder.parts[1] for run in v2 if not run.makes} == {"cross_dataset", "domain_generalization"}
+    tokens = plan_all(parts_of("tiny", asked, ["tokens"]))
+    assert {run.folder.parts[1] for run in tokens} == {"ablations"}
+    with pytest.raises(CasPLError, match="tiny has nothing of what is asked for"):
+        parts_of("tiny", replace(asked, methods=("MPL",)))
 
 
 def test_tables_are_shown_by_the_commands_that_the_page_gives() -> None:
@@ -319,6 +325,13 @@ def test_a_table_of_ones_own_as_the_documents_have_it(tmp_path: Path) -> None:
     [
         ("datasets: [dtd]", "must hold protocol, and no other keys than"),
         ("protocol: base2new\noptions: [1]", "options holds KEY: value"),
+        ("protocol: base2new\ndatasets: [1]", "datasets holds names or numbers, not 1"),
+        ("protocol: base2new\nmethods: []", "methods holds names or numbers, and not empty"),
+        ("protocol: 5", "must hold protocol"),
+        ("protocol: base2new\nvary: {5: [1]}", "vary holds KEY: [values]"),
+        ("protocol: base2new\noptions: {3: 4}", "options holds KEY: value"),
+        ("parts: []", "parts is a list of tables, and stands alone"),
+        ("parts: [{ablations: ablations_tiny, seeds: 3}]", "only: [names] and seeds: [numbers]"),
         ("parts: [1]", "parts is a list of tables, and stands alone"),
         ("parts: []\nprotocol: base2new", "parts is a list of tables, and stands alone"),
         ("parts: [{ablations: nothing}]", "a part of ablations names one of ablations, ablations_tiny"),
@@ -358,7 +371,9 @@ def test_weights_and_data_that_are_not_the_published_ones(tmp_path: Path, monkey
 
 def test_zero_shot_beside_the_papers(tmp_path: Path) -> None:
     asked = replace(request("few_shot", datasets=("eurosat", "tinysat")), output=tmp_path)
-    runs = preflight.zero_shot([Part((asked,), "few_shot")])
+    parts = [Part((asked,), "few_shot")]
+    runs = preflight.zero_shot(parts, tmp_path)
+    assert preflight.lost(parts, tmp_path) == ["eurosat"]
     assert [value(run, "--trainer") for run in runs] == ["ZeroshotCLIP"] * 2  # base and new of the published one
     assert preflight.compare(runs) == []
     base, new, _ = paper_figures.base_to_new("eurosat", "ZeroshotCLIP") or (0, 0, 0)
@@ -367,6 +382,7 @@ def test_zero_shot_beside_the_papers(tmp_path: Path) -> None:
     adapted = plan(replace(asked, datasets=("eurosat",), protocol=read_protocol("base2new"), methods=("CoOp",)))
     for run, classes in zip(adapted, ("base", "new"), strict=True):  # which is no zero-shot CLIP
         write_record(run.folder, made_record(99.0, trainer="CoOp", classes=classes))
+    assert preflight.lost(parts, tmp_path) == []
     (said,) = preflight.compare([*adapted, *runs])
     assert f"zero-shot CLIP on the new classes of EuroSAT is {new - 0.6:.2f}, the paper's {new:.2f}" in said
 
@@ -408,6 +424,48 @@ def test_what_differs_is_said_before_the_first_run_of_a_data_set_and_then_no_mor
     assert capsys.readouterr().err == ""
     assert reproduce.main([*line, "--datasets", "dtd", "--no-check"]) == 0
     assert ran[3:] == [["CoOp dtd 1 shots seed 1"]]
+
+
+def test_a_data_set_that_is_not_there_takes_no_other_along(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And the table of what there is is shown all the same."""
+    ran: list[str] = []
+
+    class Stand:
+        def __init__(self, runs: list[Run]) -> None:
+            self.runs = runs
+
+        def run(self) -> int:
+            ran.extend(run.title for run in self.runs)
+            for run in self.runs:
+                if "eurosat" not in run.folder.parts:
+                    write_record(run.folder, made_record(10.0))
+            return 2 * any("eurosat" in run.folder.parts for run in self.runs)
+
+    shown: list[Path] = []
+    monkeypatch.setattr(reproduce, "executor", lambda missing, *_: Stand(missing))
+    monkeypatch.setattr(show, "tables", lambda _, output: shown.append(output) or 0)
+    line = ["few_shot", "--datasets", "eurosat", "tinysat", "--methods", "CoOp", "--shots", "1"]
+    assert reproduce.main([*line, "--root", str(tmp_path / "data"), "--output", str(tmp_path / "output")]) == 2
+    first = [f"ZeroshotCLIP eurosat {one} 16 shots seed 1" for one in ("base", "new")]
+    assert ran == [*first, "CoOp tinysat 1 shots seed 1"]
+    assert shown == [tmp_path / "output"]
+    assert "runs on eurosat are left out: zero-shot CLIP does not run there" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["base2new", "--full"], "--full is for tiny, not for base2new"),
+        (["base2new", "--shots", "0"], "--shots are 1 and more"),
+        (["base2new", "--seeds", "-1"], "--seeds 0 and more"),
+        (["base2new", "--jobs", "0"], "--jobs is 1 or more"),
+    ],
+)
+def test_words_that_mean_nothing(words: list[str], sentence: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert reproduce.main(words) == 2
+    assert sentence in capsys.readouterr().err
 
 
 # The execution -------------------------------------------------------------------------------------------------------

@@ -41,6 +41,14 @@ logger = logging.getLogger(__name__)
 SHARED = [Path(__file__).resolve()]
 
 
+def validates_apart(dataset: Any) -> bool:
+    """Whether a data set has validation images, none of which is a test image, as ImageNet's are in CoOp's protocol."""
+    val, test = ({item.impath for item in part or ()} for part in (dataset.val, dataset.test))
+    if val & test:
+        logger.warning("%s validates on its test images: they are not looked at", type(dataset).__name__)
+    return bool(val) and not val & test
+
+
 class PromptTrainer(Stepping, TrainerX):
     """Few-shot training of prompt segments in a frozen CLIP.
 
@@ -217,7 +225,7 @@ class PromptTrainer(Stepping, TrainerX):
 
     def test(self, split: str | None = None) -> float:
         tested = (split or self.cfg.TEST.SPLIT) == "test"
-        if tested and self.cfg.TRAINER.RECORD.VALIDATE and self.val_loader is not None:
+        if tested and self.cfg.TRAINER.RECORD.VALIDATE and validates_apart(self.dm.dataset):
             self.test("val")
             self.recorder.extra["validation"] = self._validated
         with self.recorder.timing("test"):

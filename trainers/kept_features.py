@@ -22,7 +22,7 @@ from caspl.prompts import Prompts
 from caspl.towers import CLIP
 from dassl.data.data_manager import build_data_loader, build_transform
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.base import PromptTrainer
+from trainers.base import PromptTrainer, validates_apart
 
 logger = logging.getLogger(__name__)
 
@@ -65,15 +65,9 @@ class KeptFeatures(PromptTrainer):
 
         A data set whose validation images are its test images, as ImageNet's are in CoOp's protocol, has none.
         """
-        if self._val is None and self._has_validation():
+        if self._val is None and validates_apart(self.dm.dataset):
             self._val = extract(self.encode, self._loader(self.dm.dataset.val), self.device, "val")
         return self._val
-
-    def _has_validation(self) -> bool:
-        val, test = ({item.impath for item in part or ()} for part in (self.dm.dataset.val, self.dm.dataset.test))
-        if val & test:
-            logger.warning("%s validates on its test images: they are not looked at", self.cfg.DATASET.NAME)
-        return bool(val) and not val & test
 
     def _loader(self, images: Any, random: bool = False) -> Any:
         """Of some images, in order: as in tests, or in random views."""

@@ -139,15 +139,23 @@ class Ablations:
             found = near(unknown[0], self.tables)
             hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(self.tables)}"
             raise CasPLError(f"there is no ablation {unknown[0]!r}: {hint}")
+        if request.methods:
+            raise CasPLError(f"{self.name} names its methods itself: leave --methods out")
+        known = {one for table in self.tables.values() for one in table.datasets}
+        strange = [one for one in request.datasets if one not in known]
+        if strange:
+            raise CasPLError(f"{self.name} is of {', '.join(sorted(known))}, not of {strange[0]}")
         seed = self.boosting_seed if request.boosting_seed is None else request.boosting_seed
         made = []
         for name in names or self.tables:
             table = self.tables[name]
+            if request.datasets and not set(request.datasets) & set(table.datasets):
+                continue
             for setting in table.settings.values():
                 one = replace(
                     request,
                     protocol=read_protocol(self.protocol),
-                    datasets=request.datasets or table.datasets,
+                    datasets=tuple(one for one in table.datasets if one in (request.datasets or table.datasets)),
                     methods=(setting.method,),
                     config=setting.config,
                     record=RECORD,
@@ -169,6 +177,10 @@ def _value(value: str) -> str:
     return "" if value == "True" else worded(value)
 
 
+PROTOCOL = "base2new"
+TOP = ("protocol", "datasets", "boosting_seed", "method", "boosting", "adapting", "unchanged", "ablations")
+KEYS = ("about", "datasets", "settings", "grid", "claims")
+OF_A_SETTING = ("method", "config", "boosting", "adapting")
 FOLDER = "tables"
 """Beside this module."""
 
@@ -192,6 +204,9 @@ def ablations_of(content: Mapping[str, Any], name: str) -> Ablations:
     Raises:
         CasPLError: something in it is missing, or not what it should be.
     """
+    _known(f"the ablations {name}", content, TOP)
+    if content.get("protocol", PROTOCOL) != PROTOCOL:
+        raise CasPLError(f"the ablations {name} are of {content['protocol']}: their tables are of {PROTOCOL} alone")
     try:
         tables = {key: _ablation(key, value, content) for key, value in content["ablations"].items()}
         made = Ablations(
@@ -214,6 +229,9 @@ def ablations_of(content: Mapping[str, Any], name: str) -> Ablations:
 
 
 def _ablation(name: str, content: Mapping[str, Any], whole: Mapping[str, Any]) -> Ablation:
+    _known(f"the ablation {name}", content, KEYS)
+    if not content.get("settings") and not content.get("grid"):
+        raise CasPLError(f"the ablation {name} has neither settings nor a grid")
     values: tuple[str, ...] = ()
     settings = {str(key): _setting(value, whole) for key, value in content.get("settings", {}).items()}
     if "grid" in content:
@@ -230,6 +248,7 @@ def _ablation(name: str, content: Mapping[str, Any], whole: Mapping[str, Any]) -
 
 
 def _setting(content: Mapping[str, Any], whole: Mapping[str, Any]) -> Setting:
+    _known("a setting of an ablation", content, OF_A_SETTING)
     method = content.get("method", whole["method"])
     shipped = whole.get("unchanged", {})
 
@@ -238,6 +257,16 @@ def _setting(content: Mapping[str, Any], whole: Mapping[str, Any]) -> Setting:
         return {key: str(value) for key, value in content.get(phase, {}).items() if before.get(key) != str(value)}
 
     return Setting(method, content.get("config", ""), changed("boosting", "boosting"), changed("adapting", method))
+
+
+def _known(what: str, content: Mapping[str, Any], keys: Sequence[str]) -> None:
+    if not isinstance(content, Mapping):
+        raise CasPLError(f"{what} holds {', '.join(keys)}, not {content!r}")
+    unknown = [str(key) for key in content if key not in keys]
+    if unknown:
+        found = near(unknown[0], keys)
+        hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(keys)}"
+        raise CasPLError(f"{what} has no key {unknown[0]!r}: {hint}")
 
 
 def _claim(ablation: str, content: Mapping[str, Any], settings: Mapping[str, Setting]) -> Claim:

@@ -30,7 +30,8 @@ def together(runs: Iterable[Run]) -> list[Run]:
     found: dict[Path, Run] = {}
     for run in runs:
         if found.setdefault(run.folder, run) != run:
-            raise CasPLError(f"two runs of different settings would be in {run.folder}: use LABEL")
+            where = f"two runs of different settings would be in {run.folder}"
+            raise CasPLError(f"{where}: use LABEL, or values that differ in letters or digits")
     return list(found.values())
 
 

@@ -75,6 +75,8 @@ class _Adapted:
         label = self.label
         more: Pairs = ()
         needs: tuple[Path, ...] = ()
+        if self.phase1 is not None and self.request.target_boosting and "Zeroshot" in self.method:
+            return  # nothing of it would be of the training
         if self.phase1 is not None and self.request.target_boosting:
             boost = _boost(self.request, target, self.method, self.phase1_seed)
             yield boost

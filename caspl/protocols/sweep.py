@@ -60,22 +60,27 @@ def requests_of(content: Mapping[str, Any], name: str, request: Request) -> list
 
 
 def _check(content: Mapping[str, Any], table: str) -> None:
-    if "protocol" not in content or set(content) - set(KEYS):
+    if not isinstance(content.get("protocol"), str) or set(content) - set(KEYS):
         raise CasPLError(f"the table {table} must hold protocol, and no other keys than {', '.join(KEYS[1:])}")
     for name in KEYS[1:]:
         if name == "options":
-            if not isinstance(content.get(name, {}), Mapping):
+            given = content.get(name, {})
+            if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
                 raise CasPLError(f"the table {table}: options holds KEY: value")
             continue
         varies = name.startswith("vary")
         value = content.get(name, {} if varies else [])
-        fits = isinstance(value, Mapping if varies else list)
+        fits = isinstance(value, Mapping if varies else list) and all(isinstance(key, str) for key in value if varies)
         lists = value.values() if isinstance(value, Mapping) else ()
         if not fits or not all(isinstance(values, list) and values for values in lists):
             raise CasPLError(f"the table {table}: {name} holds {'KEY: [values]' if varies else 'a list'}")
         wrong = [one for one in value if name in ("seeds", "shots") and type(one) is not int]
         if wrong:
             raise CasPLError(f"the table {table}: {name} are numbers, not {wrong[0]!r}")
+        odd = [one for one in value if name in ("datasets", "methods", "targets") and not isinstance(one, str)]
+        if odd or (name in content and not value):
+            what = f"not {odd[0]!r}" if odd else "and not empty"
+            raise CasPLError(f"the table {table}: {name} holds names or numbers, {what}")
 
 
 def _combinations(vary: Mapping[str, list[Any]]) -> list[tuple[tuple[str, str], ...]]:

@@ -10,7 +10,7 @@ from typing import Any
 
 from caspl.errors import CasPLError, near
 from caspl.files.parse import parse_yaml
-from caspl.protocols.ablations import FOLDER, Ablations, ablations_of, read_ablations
+from caspl.protocols.ablations import FOLDER, Ablations, ablation_tables, ablations_of, read_ablations
 from caspl.protocols.plan import plan, together
 from caspl.protocols.protocol import names, read_protocol
 from caspl.protocols.request import Request, Run
@@ -100,23 +100,44 @@ def read_table(path: Path) -> Mapping[str, Any]:
 def _parts(content: Mapping[str, Any], name: str, request: Request, only: Sequence[str]) -> list[Part]:
     if isinstance(content.get("ablations"), Mapping):
         return [_ablated(ablations_of(content, name), request, only)]
-    _none(only, name)
     if "parts" not in content:
+        _none(only, name)
         return [_swept(content, name, request)]
     parts = content["parts"]
-    if set(content) != {"parts"} or not isinstance(parts, list) or not all(isinstance(one, Mapping) for one in parts):
+    tables = isinstance(parts, list) and all(isinstance(one, Mapping) for one in parts)
+    if not parts or not tables or set(content) != {"parts"}:
         raise CasPLError(f"the table {name}: parts is a list of tables, and stands alone")
-    return [_part(one, name, request) for one in parts]
+    made = [part for one in parts for part in _part(one, name, request, only)]
+    if not made:
+        raise CasPLError(f"the table {name} has nothing of what is asked for")
+    return made
 
 
-def _part(content: Mapping[str, Any], name: str, request: Request) -> Part:
+CHOSEN = ("datasets", "methods", "shots", "targets")
+"""What of a part somebody may ask for."""
+
+
+def _part(content: Mapping[str, Any], name: str, request: Request, only: Sequence[str]) -> list[Part]:
+    """What is asked for of one part of several; empty where that is nothing."""
+    asked = {key: getattr(request, key) for key in CHOSEN if getattr(request, key)}
     if "ablations" not in content:
-        return _swept(content, name, request)
+        kept = {key: [one for one in content.get(key, values) if one in values] for key, values in asked.items()}
+        if only or not all(kept.values()) or ("targets" in asked and "targets" not in content):
+            return []
+        return [_swept({**content, **kept}, name, replace(request, datasets=(), methods=(), shots=(), targets=()))]
+    if asked:
+        return []
     table, keys = content["ablations"], {"ablations", "only", "seeds"}
-    if table not in packaged() or set(content) - keys:
-        raise CasPLError(f"the table {name}: a part of ablations names one of {', '.join(packaged())}, only and seeds")
+    lists = all(isinstance(content.get(key, []), list) for key in ("only", "seeds"))
+    numbers = lists and all(type(one) is int for one in content.get("seeds", []))
+    words = lists and all(isinstance(one, str) for one in content.get("only", []))
+    if table not in ablation_tables() or set(content) - keys or not (numbers and words):
+        what = f"one of {', '.join(ablation_tables())}, only: [names] and seeds: [numbers]"
+        raise CasPLError(f"the table {name}: a part of ablations names {what}")
     seeds = request.seeds or tuple(content.get("seeds", ()))
-    return _ablated(read_ablations(table), replace(request, seeds=seeds), tuple(content.get("only", ())))
+    here = tuple(content.get("only", ()))
+    names = tuple(one for one in here or read_ablations(table).tables if one in only) if only else here
+    return [_ablated(read_ablations(table), replace(request, seeds=seeds), names)] if names or not only else []
 
 
 def _swept(content: Mapping[str, Any], name: str, request: Request) -> Part:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from caspl.errors import CasPLError
+from caspl.protocols.protocol import read_protocol
 from caspl.results import order, paper_figures
 from caspl.results.collect import is_zero_shot, later, summarize
 from caspl.results.figures import BySeed, difference, figure, gain, mean_by_seed
+from caspl.results.paper_figures import dataset_key
 from caspl.results.record import RunRecord
 from caspl.results.tables import MISSING, Cell, Figure, Table
 
@@ -76,17 +79,27 @@ def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool
 
 
 def _merged(rows: Mapping[tuple[str, str], Row]) -> dict[tuple[str, str], Row]:
-    """One row for a method that has one config at each number of shots, as published settings have."""
+    """One row for a method whose configs at each number of shots are those of the protocol, which vary with it."""
     made: dict[tuple[str, str], Row] = {}
     for trainer in dict.fromkeys(row.trainer for row in rows.values()):
         own = [row for row in rows.values() if row.trainer == trainer]
         columns = [column for row in own for column in row.cells]
-        if len(own) == 1 or len(set(columns)) < len(columns):
+        if len(own) == 1 or len(set(columns)) < len(columns) or not all(_by_rule(row) for row in own):
             made |= {(row.trainer, row.config): row for row in own}
         else:
             cells = {column: cell for row in own for column, cell in row.cells.items()}
             made[trainer, BY_SHOTS] = Row(own[0].dataset, trainer, BY_SHOTS, 0, cells)
     return made
+
+
+def _by_rule(row: Row) -> bool:
+    """Whether a row has the few-shot protocol's own config at each of its numbers of shots."""
+    numbers = [int(column.split()[0]) for column in row.cells if column[0].isdigit()]
+    try:
+        rules = [read_protocol("few_shot").config(row.trainer, dataset_key(row.dataset), number) for number in numbers]
+    except CasPLError:  # a method of somebody's own
+        return False
+    return len(numbers) == len(row.cells) and all(rule.config == row.config for rule in rules)
 
 
 def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, difference: bool = False) -> list[Table]:

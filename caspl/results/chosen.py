@@ -9,9 +9,10 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from caspl.results import order
-from caspl.results.collect import Group, base_to_new, later, summarize
+from caspl.results.collect import Group, base_to_new, is_zero_shot, later, summarize
 from caspl.results.figures import BySeed, figure, mean_by_seed
 from caspl.results.record import RunRecord
 from caspl.results.tables import Cell, Figure, Table
@@ -20,7 +21,7 @@ NOTE = (
     "chosen: of each method the setting with the highest accuracy on the validation images of the trained classes, "
     "mean over the seeds that all of its settings have. ±: sample standard deviation over seeds."
 )
-MARK = "chosen"
+MARK, YES = "chosen", "yes"
 MEASURES = ("test", "base", "new", "HM")
 
 
@@ -32,6 +33,7 @@ class Row:
     trainer: str
     config: str
     shots: int
+    protocol: str
     validation: BySeed = field(default_factory=dict)
     tests: dict[str, BySeed] = field(default_factory=dict)
 
@@ -39,25 +41,29 @@ class Row:
 def tables(records: Iterable[RunRecord]) -> list[Table]:
     """A table for each data set on which a method was validated with several settings, then one of what was chosen."""
     rows = [row for row in _rows(list(records)) if row.validation]
-    by_method: dict[tuple[str, str, int], list[Row]] = {}
+    by_method: dict[tuple[str, str, int, str], list[Row]] = {}
     for row in rows:
-        by_method.setdefault((row.dataset, row.trainer, row.shots), []).append(row)
+        by_method.setdefault((row.dataset, row.trainer, row.shots, row.protocol), []).append(row)
     compared = {key: some for key, some in by_method.items() if len(some) > 1}
     if not compared:
         return []
     chosen = {key: best(some) for key, some in compared.items()}
     measured = dict.fromkeys(name for some in compared.values() for row in some for name in row.tests)
     measures = [name for name in MEASURES if name in measured or (name == "HM" and "base" in measured)]
-    shots = len({number for _, _, number in compared}) > 1
-    columns = ["method", "config", *["shots"] * shots, "validation", *measures, "seeds", ""]
+    shots = len({number for _, _, number, _ in compared}) > 1
+    protocols = len({name for *_, name in compared}) > 1
+    columns = ["method", "config", *["shots"] * shots, "validation", *measures, "seeds", MARK]
     made = []
-    for dataset in order.named({name for name, _, _ in compared}):
-        here = sorted((row for key, some in compared.items() if key[0] == dataset for row in some), key=order.sort_key)
-        marked = [row is chosen[row.dataset, row.trainer, row.shots] for row in here]
-        lines = [_line(row, measures, shots, MARK * mark) for row, mark in zip(here, marked, strict=True)]
-        made.append(Table(dataset, columns, lines))
+    names = order.named({key[0] for key in compared})
+    places = [(name, of) for name in names for of in sorted({key[3] for key in compared if key[0] == name})]
+    for dataset, protocol in places:
+        some = [row for row in rows if (row.dataset, row.protocol) == (dataset, protocol)]
+        here = sorted((row for row in some if _key(row) in compared), key=order.sort_key)
+        marked = [row is chosen[_key(row)] for row in here]
+        lines = [_line(row, measures, shots, YES * mark) for row, mark in zip(here, marked, strict=True)]
+        made.append(Table(f"{dataset}, {protocol}" if protocols else dataset, columns, lines))
     winners = sorted((row for row in chosen.values() if row is not None), key=order.sort_key)
-    if len(made) > 1:
+    if len(made) > 1 and not protocols:
         made.append(Table("average of what is chosen", columns, _averages(winners, measures, shots, len(made))))
     return made
 
@@ -70,21 +76,26 @@ def best(rows: Sequence[Row]) -> Row | None:
     return max(rows, key=lambda row: statistics.fmean(row.validation[seed] for seed in seeds))
 
 
+def _key(row: Row) -> tuple[str, str, int, str]:
+    return row.dataset, row.trainer, row.shots, row.protocol
+
+
 def _rows(records: Sequence[RunRecord]) -> list[Row]:
-    found: dict[tuple[str, str, str, int], Row] = {}
-    kept: dict[tuple[str, str, str, int, int], RunRecord] = {}
+    kept: dict[tuple[Any, ...], RunRecord] = {}
     for record in records:
-        if "accuracy" not in _validation(record):
-            continue
-        key = (record.dataset, record.trainer, record.config, record.shots)
-        row = found.setdefault(key, Row(*key))
-        row.validation[record.seed] = _validation(record)["accuracy"]
-        if record.classes == "all" and record.accuracy is not None:
-            own = (*key, record.seed)
-            kept[own] = later(kept[own], record) if own in kept else record
-            row.tests.setdefault("test", {})[record.seed] = kept[own].metrics["accuracy"]
+        if "accuracy" in _validation(record):
+            shots = 0 if is_zero_shot(record) else record.shots
+            key = (record.dataset, record.trainer, record.config, shots, record.protocol, record.seed)
+            kept[key] = later(kept[key], record) if key in kept else record
+    found: dict[tuple[Any, ...], Row] = {}
+    for (dataset, trainer, config, shots, protocol, seed), record in kept.items():
+        own = (dataset, trainer, config, shots, protocol)
+        row = found.setdefault(own, Row(*own))
+        row.validation[seed] = _validation(record)["accuracy"]
+        if record.classes == "all":
+            row.tests.setdefault("test", {})[seed] = record.metrics["accuracy"]
     for group in base_to_new(records):
-        row_of = found.get((group.dataset, group.trainer, group.config, group.shots))
+        row_of = found.get((group.dataset, group.trainer, group.config, group.shots, "base2new"))
         if row_of is not None:
             row_of.tests |= {"base": group.base, "new": group.new}
     return list(found.values())
@@ -115,5 +126,5 @@ def _averages(winners: Sequence[Row], measures: Sequence[str], shots: bool, coun
             tests = {name: mean_by_seed([row.tests.get(name, {}) for row in own]) for name in names}
             validation = mean_by_seed([row.validation for row in own])
             config = order.common(row.config for row in own)
-            lines.append(_line(Row("average", trainer, config, number, validation, tests), measures, shots, MARK))
+            lines.append(_line(Row("average", trainer, config, number, "", validation, tests), measures, shots, YES))
     return lines

@@ -59,10 +59,11 @@ def _figures(records: Sequence[RunRecord], method: Method) -> dict[Measure, BySe
                 if by_seed:
                     found.setdefault(Measure(group.dataset, name, group.shots), {})[group.config] = by_seed
     for near in (True, False):
-        for test in latest(one for one in records if _is_near(one) == near):
+        tests = latest(one for one in records if _is_near(one) == near or (not near and is_zero_shot(one)))
+        for test, source in [(test, source) for test in tests for source in _sources(test, records, near)]:
             if _is(test, method):
                 shots = _UNTRAINED if is_zero_shot(test) else test.shots
-                measure = Measure(test.dataset, "accuracy" if near else f"from {source_of(test)}", shots)
+                measure = Measure(test.dataset, f"from {source}" if source else "accuracy", shots)
                 configs = found.setdefault(measure, {})
                 configs.setdefault(test.config, {})[test.seed] = test.metrics["accuracy"]
     if not found:
@@ -72,6 +73,16 @@ def _figures(records: Sequence[RunRecord], method: Method) -> dict[Measure, BySe
             names = " or ".join(f"{method.trainer}:{config}" for config in sorted(configs))
             raise CasPLError(f"{method.trainer} has several configs on {measure.dataset}: say {names}.")
     return {measure: next(iter(configs.values())) for measure, configs in found.items()}
+
+
+def _sources(test: RunRecord, records: Sequence[RunRecord], near: bool) -> list[str]:
+    """What a test is a transfer from; what is not trained is one from wherever others are."""
+    if near:
+        return [""]
+    if not is_zero_shot(test):
+        return [source_of(test)] if source_of(test) != test.dataset else []
+    far = [one for one in records if one.dataset == test.dataset and not _is_near(one)]
+    return sorted({source_of(one) for one in far} - {"", test.dataset})
 
 
 def _is(run: Group | RunRecord, method: Method) -> bool:

@@ -171,7 +171,14 @@ def test_the_scripts_words(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ({"settings": {}}, "cannot be read, at 'about'"),
+        ({"settings": {}}, "the ablation a has neither settings nor a grid"),
+        ({"settings": {"s": {}}}, "cannot be read, at 'about'"),
+        ({"about": "", "setting": {"s": {}}}, "the ablation a has no key 'setting': did you mean settings?"),
+        ({"about": "", "settings": {"s": {"boostin": {}}}}, "a setting of an ablation has no key 'boostin': did you"),
+        (
+            {"about": "", "settings": {"s": 3}},
+            "a setting of an ablation holds method, config, boosting, adapting, not 3",
+        ),
         ({"about": "", "settings": {"s": {"adapting": {"depth": 1}}}}, "the ablation a changes depth"),
         (
             {"about": "", "settings": {"s": {}}, "claims": [{"text": "", "above": "s", "below": ["t"]}]},
@@ -386,3 +393,43 @@ def test_runs_of_ablations_are_in_no_table_of_the_protocol() -> None:
     # And those are in no table of the ablations, where there are such runs.
     assert by_setting([*own, *others])["tokens"]["4+4"].base == {1: 60.0}
     assert {value(run, "TRAINER.RECORD.PROTOCOL") for run in runs_of(TINY) if not run.makes} == {"ablations"}
+
+
+def test_what_an_ablation_is_not_of() -> None:
+    with pytest.raises(CasPLError, match="ablations_tiny names its methods itself"):
+        runs_of(TINY, methods=("CoOp",))
+    with pytest.raises(CasPLError, match="ablations_tiny is of tinysat, not of tinycloth"):
+        runs_of(TINY, datasets=("tinycloth",))
+    assert {run.folder.parts[4] for run in runs_of(PAPERS, "trainable", datasets=("dtd",)) if not run.makes} == {"dtd"}
+    content: dict[str, Any] = {"protocol": "few_shot", "datasets": ["dtd"], "boosting": {}, "adapting": {}}
+    content |= {"method": "X", "ablations": {}}
+    with pytest.raises(CasPLError, match="are of few_shot: their tables are of base2new alone"):
+        ablations_of({**content, "method": "X", "ablations": {}}, "mine")
+
+
+def test_ablations_of_ones_own_have_a_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As ``scripts/reproduce.py`` shows it."""
+    content = yaml.safe_load((TABLES / "ablations_tiny.yaml").read_text())
+    content["ablations"] = {"mine": content["ablations"]["trainable"]}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(content))
+    records = [*same("trainable", "frozen", 60.0), *same("trainable", "trainable", 50.0)]
+    write_all(tmp_path / "output", [replace(one, protocol="ablations") for one in records])
+    (part,) = parts_of(
+        str(tmp_path / "mine.yaml"), Request(read_protocol("base2new"), REPO / "configs", Path("output"))
+    )
+    assert main([str(tmp_path / "output"), *part.ablations, "--table", part.shown]) == 0
+    assert "frozen     60.00" in capsys.readouterr().out
+    assert main([str(tmp_path / "output"), "--table", "mine"]) == 2
+    assert "there is no table 'mine'; there are ablations, ablations_tiny, or a .yaml" in capsys.readouterr().err
+
+
+def test_of_some_of_the_papers_data_sets_the_papers_figures_are_not_shown() -> None:
+    run = {name: PAPERS.method(one, "dtd") for name, one in PAPERS.tables["tokens"].settings.items()}
+    records = [
+        record
+        for name in ("8", "4+4")
+        for record in pair(60.0, 50.0, dataset="EuroSAT", trainer=run[name].trainer, config=run[name].config)
+    ]
+    found = collected.by_setting(PAPERS, records)
+    assert views.table(PAPERS.tables["tokens"], found["tokens"]).title == "tokens, EuroSAT"
+    assert texts(views.directions([PAPERS.tables["tokens"]], found))[0][2] == "-"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -203,3 +204,17 @@ def test_cells_of_fewer_seeds_are_told() -> None:
 def test_a_test_of_unknown_origin_is_in_no_table() -> None:
     lost = of(70.0, "CoOp", "x", "ImageNetV2", trained_on={}, tested={"checkpoint": "somewhere"})
     assert transfer([lost], shifts=True) == few_shot([lost]) == []
+
+
+def test_configs_that_vary_with_the_shots_are_one_row_only_where_the_protocol_says_so() -> None:
+    """Else rows that differ in more than shots would look alike."""
+    published = [
+        of(60.0, "CoOp", "EuroSAT", "EuroSAT", 1, config="vit_b16_ep50", protocol="few_shot"),
+        of(80.0, "CoOp", "EuroSAT", "EuroSAT", 16, config="vit_b16", protocol="few_shot"),
+    ]
+    (table,) = few_shot(published)
+    assert [row[:3] for row in table.rows] == [["CoOp", Figure(60.0), Figure(80.0)]]
+    own = [replace(one, config=name) for one, name in zip(published, ("vit_b16_lr1", "vit_b16_lr2"), strict=True)]
+    (table,) = few_shot(own)
+    assert list(table.columns)[:2] == ["method", "config"]
+    assert [row[1] for row in table.rows] == ["vit_b16_lr1", "vit_b16_lr2"]

@@ -5,9 +5,11 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from caspl.errors import CasPLError
-from caspl.protocols.ablations import Ablations, ablation_tables, read_ablations
+from caspl.protocols.ablations import Ablations, ablation_tables, ablations_of, read_ablations
+from caspl.protocols.tables import OWN, read_table
 from caspl.results.ablations import views
 from caspl.results.ablations.collected import by_setting
 from caspl.results.base_new import NOTE
@@ -30,9 +32,8 @@ def parser() -> argparse.ArgumentParser:
     names = ", ".join((*read_ablations(ablation_tables()[0]).tables, DIRECTIONS))
     made.add_argument("names", nargs="*", metavar="NAME", help=f"{names} (default: all that have runs)")
     tables = ablation_tables()
-    made.add_argument(
-        "--table", choices=tables, help="the paper's data sets, or the drawn one (default: what has runs)"
-    )
+    what = f"{' or '.join(tables)}, or a .yaml of your own (default: all that come with the library)"
+    made.add_argument("--table", metavar="TABLE", help=what)
     made.add_argument("--format", choices=list(FORMATS), default="text", help="(default: text)")
     return made
 
@@ -49,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _text(options: argparse.Namespace) -> str:
-    asked = [read_ablations(name) for name in ([options.table] if options.table else ablation_tables())]
+    asked = [_read(name) for name in ([options.table] if options.table else ablation_tables())]
     known = (*asked[0].tables, DIRECTIONS)
     unknown = [name for name in options.names if name not in known]
     if unknown:
@@ -69,6 +70,15 @@ def _text(options: argparse.Namespace) -> str:
         return shown([found[0][options.names[0]]], "")
     notes = [*[""] * (len(made) - 1), f"{NOTE} {views.NOTE}"]
     return "\n".join(shown([table], note) for table, note in zip(made, notes, strict=True))
+
+
+def _read(table: str) -> Ablations:
+    if table in ablation_tables():
+        return read_ablations(table)
+    if not table.endswith(OWN):
+        there = ", ".join(ablation_tables())
+        raise CasPLError(f"there is no table {table!r}; there are {there}, or a .yaml of your own.")
+    return ablations_of(read_table(Path(table)), table)
 
 
 def tables_of(ablations: Ablations, records: Sequence[RunRecord], names: Sequence[str] = ()) -> dict[str, Table]:

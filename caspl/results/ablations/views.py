@@ -20,8 +20,10 @@ NOTE = (
 
 def table(ablation: Ablation, groups: Groups) -> Table:
     """Base, new and HM of every setting; where both phases vary, a grid of HM."""
-    several = {group.dataset for group in groups.values() if group.dataset.endswith("data sets")}
-    title = f"{ablation.name}, average of {several.pop()}" if several else ablation.name
+    of = next((group.dataset for group in groups.values()), "")
+    title = f"{ablation.name}, average of {of}" if of.endswith("data sets") else ablation.name
+    if of and title == ablation.name and len(ablation.datasets) > 1:
+        title = f"{ablation.name}, {of}"
     if not ablation.values:
         rows = [[name, *_row(groups.get(name))] for name in ablation.settings]
         return Table(title, [ablation.name, "base", "new", "HM", "seeds"], rows)
@@ -32,12 +34,19 @@ def table(ablation: Ablation, groups: Groups) -> Table:
 
 def directions(ablations: Sequence[Ablation], found: Mapping[str, Groups]) -> Table:
     """One row a claim: the paper's figures, ours, and the verdict."""
-    rows = [_direction(claim, found[one.name]) for one in ablations for claim in one.claims]
+    pairs = [(claim, found[one.name], _is_whole(one, found[one.name])) for one in ablations for claim in one.claims]
+    rows = [_direction(*pair) for pair in pairs]
     return Table("directions", ["claim", "of", "paper", "here", "difference", "verdict"], rows)
 
 
-def _direction(claim: Claim, groups: Groups) -> list[Cell]:
-    found, paper = judge(claim, groups), papers(claim)
+def _is_whole(ablation: Ablation, groups: Groups) -> bool:
+    """Whether all data sets are there; the paper's figures would mislead beside some of them."""
+    count = len(ablation.datasets)
+    return count == 1 or all(group.dataset == f"{count} data sets" for group in groups.values())
+
+
+def _direction(claim: Claim, groups: Groups, whole: bool) -> list[Cell]:
+    found, paper = judge(claim, groups), papers(claim) if whole else None
     rival = f" ({found.rival})" if found.rival else ""
     here = MISSING if found.above is None else f"{found.below:.2f}{rival} to {found.above:.2f}"
     measure = ablation_measure(claim.ablation)
