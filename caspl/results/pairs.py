@@ -60,7 +60,7 @@ def _figures(records: Sequence[RunRecord], method: Method) -> dict[Measure, BySe
                     found.setdefault(Measure(group.dataset, name, group.shots), {})[group.config] = by_seed
     for near in (True, False):
         tests = latest(one for one in records if _is_near(one) == near or (not near and is_zero_shot(one)))
-        for test, source in [(test, source) for test in tests for source in _sources(test, records, near)]:
+        for test, source in [(one, source) for one in tests for source in _sources(one, records, near)]:
             if _is(test, method):
                 shots = _UNTRAINED if is_zero_shot(test) else test.shots
                 measure = Measure(test.dataset, f"from {source}" if source else "accuracy", shots)

@@ -13,7 +13,7 @@ from caspl.errors import CasPLError
 from caspl.results.__main__ import main
 from caspl.results.compare import compare
 from caspl.results.paired import t_test, wilcoxon
-from caspl.results.pairs import Method
+from caspl.results.pairs import Method, pairs_of
 from caspl.results.tables import Figure, Table
 from tests.results.made import pair, record, write_all
 
@@ -150,3 +150,15 @@ def test_without_scipy_it_says_so(
     monkeypatch.setitem(sys.modules, "scipy", None)
     assert main(["compare", "A", "B", str(tmp_path)]) == 2
     assert capsys.readouterr().err == "the test needs scipy: pip install '.[report]' in the checkout of CasPL.\n"
+
+
+def test_what_is_not_trained_is_compared_with_every_transfer() -> None:
+    """And what a method was trained on is no transfer."""
+    learned = {"trained_on": {"dataset": "ImageNet"}, "classes": "all", "protocol": "cross_dataset"}
+    tests = [record(value, dataset=name, **learned) for name, value in (("ImageNet", 70.0), ("EuroSAT", 50.0))]
+    plain = {"trainer": "ZeroshotCLIP", "classes": "all", "protocol": "cross_dataset"}
+    tests += [record(value, dataset=name, **plain) for name, value in (("ImageNet", 66.0), ("EuroSAT", 47.0))]
+    found = pairs_of(tests, COOP, Method("ZeroshotCLIP", ""))
+    assert {(measure.dataset, measure.name): pairs for measure, pairs in found.items()} == {
+        ("EuroSAT", "from ImageNet"): {1: (50.0, 47.0)}
+    }
