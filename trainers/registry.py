@@ -100,6 +100,7 @@ def extend_cfg(cfg: CfgNode) -> None:
         cfg.TRAINER[section] = CfgNode(dict(defaults))
     cfg.TEST.SAVE_PREDICTIONS = False  # predictions.csv: the answer to each image of the test
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
+    cfg.TRAIN.GRAPH = "auto"  # on a GPU, record steps and tests as CUDA graphs; off: launch each kernel
     cfg.DATASET.TEMPLATE = ""  # for zero-shot CLIP and the teacher; empty: the data set's own
     cfg.DATASET.FOLDER = CfgNode(dict(FOLDER))
     cfg.TRAINER.RECORD = CfgNode({"PROTOCOL": "", "CONFIG": ""})  # what result.json calls the run

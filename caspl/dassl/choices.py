@@ -32,6 +32,7 @@ WORDS: Mapping[str, Collection[str]] = {
     "OPTIM.WARMUP_TYPE": ("constant", "linear"),
     "TRAIN.COUNT_ITER": ("train_x", "train_u", "smaller_one"),
     "TEST.SPLIT": ("val", "test"),
+    "TRAIN.GRAPH": ("auto", "off"),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
     "TRAINER.COOP.CLASS_TOKEN_POSITION": POSITIONS,
     **{f"TRAINER.CASPL.{key}": words for key, words in CASPL.items()},

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 
 from caspl.classifier import Classifier
 from caspl.errors import CasPLError
 from caspl.model import Output, PromptedCLIP
 from caspl.step import Batch, Precision, Step, Terms, accuracy, not_finite
+from caspl.step.graph import CudaRecorder, Recorded, Recorder
 
 if TYPE_CHECKING:
     from dassl.engine import TrainerX as Base
@@ -32,6 +34,7 @@ class Stepping(Base):
     precision: Precision
     step: Step
     classifier: Classifier | None = None
+    _recorded: Recorded | None = None
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         """Named scalar terms; their sum is minimised."""
@@ -48,7 +51,12 @@ class Stepping(Base):
         with self.precision.compute():
             self.prepare()
         metrics = accuracy if self.labelled else None
-        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics)
+        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics, self.recorder_of_work())
+
+    def recorder_of_work(self) -> Recorder | None:
+        """What records steps and tests, so that they are one launch each (``TRAIN.GRAPH``); None where nothing does."""
+        wanted = getattr(self.cfg.TRAIN, "GRAPH", "auto")
+        return CudaRecorder(self.device) if wanted == "auto" and self.device.type == "cuda" else None
 
     def forward_backward(self, batch: Mapping[str, Any]) -> Terms:
         """Step; the numbers stay on the device until they are printed."""
@@ -75,15 +83,24 @@ class Stepping(Base):
         """As Dassl's, with the classifier that the model is now."""
         with self.precision.compute():
             self.classifier = self.model.fixed()
+        recorder = self.recorder_of_work()
+        if recorder is not None:
+            computes = self.precision.autocast or self.precision.weights
+            self._recorded = Recorded(self._classify, recorder, "the test", computes=computes)
         try:
             return super().test(*args, **kwargs)
         finally:
-            self.classifier = None
+            self.classifier = self._recorded = None
 
     def model_inference(self, input: Tensor) -> Tensor:
         """Logits (batch, classes) of normalised images."""
+        if self._recorded is not None and not torch.is_grad_enabled():
+            return self._recorded(input)[0].clone()
+        return self._classify(input)[0]
+
+    def _classify(self, images: Tensor) -> list[Tensor]:
         with self.precision.compute():
-            return (self.classifier or self.model.fixed())(input)
+            return [(self.classifier or self.model.fixed())(images)]
 
     def _advice(self) -> str:
         return f"lower OPTIM.LR ({self.cfg.OPTIM.LR:g}), or use PREC fp32"

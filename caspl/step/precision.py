@@ -13,6 +13,7 @@ import torch
 
 from caspl.errors import CasPLError
 from caspl.towers import CLIP
+from caspl.towers.fold import fold
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +58,11 @@ class Precision:
         return torch.float16 if self.device.type == "cuda" else torch.bfloat16
 
     def place(self, clip: CLIP) -> CLIP:
-        """Move a CLIP to the device and cast its matrices."""
-        return clip.to(self.device).cast(self.weights)
+        """Move a CLIP to the device and cast its matrices; on a GPU, fold what saves kernels there."""
+        clip = clip.to(self.device)
+        if self.device.type == "cuda":
+            fold(clip)
+        return clip.cast(self.weights)
 
     def compute(self) -> AbstractContextManager[object]:
         """The context in which a forward pass runs."""

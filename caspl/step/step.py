@@ -6,7 +6,7 @@ loss was finite is noted on the device and asked later (:meth:`Step.require_fini
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -15,7 +15,9 @@ from torch import Tensor
 from caspl.errors import CasPLError
 from caspl.model import Output, PromptedCLIP, TextFeatures
 from caspl.step.batch import Batch
+from caspl.step.graph import Recorded, Recorder
 from caspl.step.precision import Precision
+from caspl.step.skips import Skips
 
 Terms = dict[str, Tensor]
 """Name -> scalar."""
@@ -30,6 +32,8 @@ class Step:
         optimizer: of the prompts.
         precision: in which to compute.
         metrics: further numbers to report.
+        recorder: of the device, if forward and backward pass may be recorded and repeated; see
+            :mod:`caspl.step.graph`.
     """
 
     def __init__(
@@ -39,24 +43,56 @@ class Step:
         optimizer: torch.optim.Optimizer,
         precision: Precision,
         metrics: Callable[[Output, Batch], Terms] | None = None,
+        recorder: Recorder | None = None,
     ) -> None:
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
         self.metrics = metrics
         self.scaler = precision.scaler()
-        self.skipped = 0
-        self._stepped = False
         optimizer.register_step_post_hook(self._note)
         self.text: TextFeatures | None = None
         device = precision.device
         self._count = torch.zeros((), dtype=torch.long, device=device)
         self._first_bad = torch.full((), -1, dtype=torch.long, device=device)
+        self._skips = Skips(device)
+        self._names: tuple[str, ...] = ()
+        self._reached: list[Tensor] = []
+        self._recorded: Recorded | None = None
+        if recorder is not None:
+            state, computes = (self._count, self._first_bad), precision.autocast or precision.weights
+            self._recorded = Recorded(self._pass, recorder, "the step", state, computes, self._compared)
+
+    @property
+    def learned(self) -> list[Tensor]:
+        """What the optimizer steps."""
+        return [value for group in self.optimizer.param_groups for value in group["params"]]
+
+    @property
+    def skipped(self) -> int:
+        """Steps that the scaler has left out, since gradients were not finite. Asking may wait for the device."""
+        return self._skips.count()
 
     def __call__(self, batch: Batch) -> Terms:
         """Step once; returns the numbers to report, scalars on the device: the loss, metrics, and terms if several."""
-        loss, numbers = self.compute(batch)
+        if self._recorded is None:
+            numbers = self.gradients(batch)
+        else:
+            self._asked = batch
+            values, grads = self._parts(self._recorded(batch.images, batch.labels))
+            for value, grad in zip(self._reached, grads, strict=True):
+                value.grad = grad
+            # The next step overwrites them, and they are read later.
+            numbers = dict(zip(self._names, torch.stack(values).unbind(), strict=True))
+        self._skips.before_step()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self._skips.after_step()
+        return numbers
+
+    def gradients(self, batch: Batch) -> Terms:
+        """Forward and backward pass: the numbers to report; gradients of the scaled loss are then in ``.grad``."""
         self.optimizer.zero_grad()
+        loss, numbers = self.compute(batch)
         self.scaler.scale(loss).backward()
-        self._update()
         return numbers
 
     def compute(self, batch: Batch) -> tuple[Tensor, Terms]:
@@ -77,7 +113,10 @@ class Step:
         self._count.zero_()
         if not self.model.text_learns and not self.model.text.conditional:
             with torch.no_grad(), self.precision.compute():
-                self.text = self.model.encode_texts()
+                text = self.model.encode_texts()
+            self.text = self.text or {name: torch.empty_like(value) for name, value in text.items()}
+            for name, value in text.items():  # in place: a recording reads them where they were
+                self.text[name].copy_(value)
 
     def require_finite(self, epoch: int, advice: str) -> None:
         """Refuse to go on if a loss was not finite. This waits for the device.
@@ -101,17 +140,30 @@ class Step:
         """Go on from a saved state; one of a run without loss scaling says nothing of the scale."""
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
-        self.skipped = state.get("skipped", 0)
+        self._skips = Skips(self.precision.device, state.get("skipped", 0))
 
-    def _update(self) -> None:
-        self._stepped = False
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self.skipped += not self._stepped
+    def _note(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
+        """After the optimizer's step."""
+        self._skips.stepped(getattr(optimizer, "found_inf", None))
 
-    def _note(self, *_: object) -> None:
-        """After the optimizer's step, which a scaler leaves out where gradients are not finite."""
-        self._stepped = True
+    def _pass(self, images: Tensor, labels: Tensor) -> list[Tensor]:
+        """As :meth:`gradients`, for a recording: numbers in float32, then gradients."""
+        asked = self._asked
+        # What a loader tells beside images and labels is there in the batch that it belongs to alone.
+        own = images is asked.images
+        numbers = self.gradients(asked if own else Batch(images, labels))
+        self._names = tuple(numbers)
+        self._reached = [value for value in self.learned if value.grad is not None]
+        grads = [value.grad for value in self._reached if value.grad is not None]
+        return [*(value.float() for value in numbers.values()), *grads]
+
+    def _parts(self, made: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        return list(made[: len(self._names)]), list(made[len(self._names) :])
+
+    def _compared(self, made: Sequence[Tensor]) -> list[Tensor]:
+        """The loss, and all gradients as one: those of single tensors may be no more than rounding."""
+        values, grads = self._parts(made)
+        return [values[0], torch.cat([grad.flatten().float() for grad in grads])]
 
     def _look_at(self, loss: Tensor) -> None:
         new = ~torch.isfinite(loss) & (self._first_bad < 0)

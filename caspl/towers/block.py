@@ -25,9 +25,14 @@ class Memory(NamedTuple):
 
 
 class LayerNorm(nn.LayerNorm):
-    """LayerNorm computed in float32 and cast back, whatever the precision of its input."""
+    """LayerNorm computed in float32 and cast back, whatever the precision of its input.
+
+    Without weights of its own (see :mod:`caspl.towers.fold`) the kernel itself does that, with no copies.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.weight is None:
+            return F.layer_norm(x, self.normalized_shape, eps=self.eps)
         y = F.layer_norm(x.float(), self.normalized_shape, self.weight.float(), self.bias.float(), self.eps)
         return y.to(x.dtype)
 

@@ -29,6 +29,7 @@ class CLIP(nn.Module):
         self.visual = VisionTower(sizes, activation)
         self.text = TextTower(sizes, activation)
         self.logit_scale = nn.Parameter(torch.zeros(()))
+        self.folded = False  # see caspl.towers.fold
 
     @classmethod
     def from_state_dict(
@@ -61,7 +62,13 @@ class CLIP(nn.Module):
         return model.eval()
 
     def openai_state_dict(self) -> dict[str, Tensor]:
-        """The weights under OpenAI's key names."""
+        """The weights under OpenAI's key names.
+
+        Raises:
+            ValueError: they are folded, and so no longer OpenAI's.
+        """
+        if self.folded:
+            raise ValueError("the weights are folded: save them before a model is placed on a GPU")
         return {key.removeprefix("text."): value.detach() for key, value in self.state_dict().items()}
 
     def freeze(self) -> CLIP:
