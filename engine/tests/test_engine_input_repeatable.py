@@ -145,7 +145,6 @@ def test_global_generators_are_left_alone(items: list[Datum]) -> None:
     for names in (CROP, EVERYTHING):
         batches = loader(input_cfg("tensor", INPUT__TRANSFORMS=names), items)
         set_random_seed(5)
-        torch.empty((), dtype=torch.int64).random_()  # what torch draws whenever a pass begins
         expected = random_state()
         set_random_seed(5)
         list(batches)
@@ -239,3 +238,21 @@ def test_pil_loaders_are_as_ever(items: list[Datum]) -> None:
     assert type(batches.sampler) is RandomSampler
     assert type(batches.dataset) is DatasetWrapper
     assert batches.collate_fn is default_collate
+
+
+def workers_of(batches: DataLoader[Any]) -> list[int]:
+    """The processes that a pass has left behind."""
+    list(batches)
+    iterator: Any = batches._iterator
+    return [worker.pid for worker in iterator._workers]
+
+
+def test_workers_stay_from_epoch_to_epoch(items: list[Datum]) -> None:
+    """And a pass that begins draws nothing that a resumed run would not draw."""
+    cfg = input_cfg("tensor", DATALOADER__NUM_WORKERS=1)
+    batches = loader(cfg, items)
+    before = torch.get_rng_state()
+    assert workers_of(batches) == workers_of(batches)
+    assert torch.equal(torch.get_rng_state(), before)
+    plain = loader(input_cfg("pil", DATALOADER__NUM_WORKERS=1), items)
+    assert not plain.persistent_workers

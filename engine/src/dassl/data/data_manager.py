@@ -91,10 +91,22 @@ def build_data_loader(
         collate_fn=collate if isinstance(dataset, TensorWrapper) else None,
         drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=configured_device(cfg).type == "cuda",
+        **(_kept(cfg) if is_train and on_tensors(cfg) else {}),
     )
     if len(loader) == 0:
         raise AssertionError(f"{sampler_type} yields no batch of {batch_size} from {len(data_source)} images")
     return loader
+
+
+def _kept(cfg: CfgNode) -> dict[str, Any]:
+    """Workers that stay from epoch to epoch: few-shot epochs are shorter than their start.
+
+    Only where what is drawn for an image comes with its index. Else it follows from a worker's own state, which would
+    go on from epoch to epoch, and which a resumed run could not go back to. For the same reason a pass that begins
+    draws nothing from the global generator: a first one would, and later ones would not.
+    """
+    workers = cfg.DATALOADER.NUM_WORKERS
+    return {"persistent_workers": workers > 0, "generator": torch.Generator()}
 
 
 def _wrapper_for(tfm: Any) -> Callable[..., Any]:
