@@ -45,7 +45,7 @@ class PromptedCLIP(nn.Module):
         text, vision: the cascades.
         classnames: classes of the logits.
         description: of the prompts; what checkpoints say of how the model is built.
-        recomputed: see :meth:`caspl.towers.text.TextTower.classes`.
+        text_budget: bytes, see :meth:`caspl.towers.text.TextTower.classes`.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class PromptedCLIP(nn.Module):
         vision: VisionCascade,
         classnames: Sequence[str],
         description: Mapping[str, Any] | None = None,
-        recomputed: int = 0,
+        text_budget: int = 0,
     ) -> None:
         super().__init__()
         self.clip = clip.freeze()
@@ -67,7 +67,7 @@ class PromptedCLIP(nn.Module):
             if isinstance(segment, Segment) and segment.width != width:
                 raise ValueError(f"the tokens {name} are {segment.width} wide, but the tower is {width}")
         self.description = dict(description or {})
-        self.recomputed = recomputed
+        self.text_budget = text_budget
         self.set_classes(classnames)
 
     @classmethod
@@ -109,7 +109,7 @@ class PromptedCLIP(nn.Module):
 
     def encode_texts(self, condition: Tensor | None = None) -> TextFeatures:
         """Likewise of every set of texts; those that classify come first."""
-        features = F.normalize(self.text(self.clip.text, condition, self.recomputed).float(), dim=-1)
+        features = F.normalize(self.text(self.clip.text, condition, self.text_budget).float(), dim=-1)
         names = self.text.names
         if len(names) == 1:
             return {names[0]: features}

@@ -93,7 +93,7 @@ def test_every_key_that_counts_exists_and_every_other_is_known_to_be_free() -> N
         *("DATALOADER.CACHE_BYTES", "DATALOADER.CACHE_DIR", "DATALOADER.TEST.SAMPLER", "DATALOADER.TEST.BATCH_SIZE"),
         *(
             "TRAIN.CHECKPOINT_FREQ",
-            "TRAIN.GRAPH",
+            *("TRAIN.GRAPH", "TRAIN.TEXT_MEMORY"),
             "TRAIN.PRINT_FREQ",
             "TEST.EVALUATOR",
             "TEST.PER_CLASS_RESULT",

@@ -110,6 +110,7 @@ RANGES = {
     "IMAGE_LOSS_WEIGHT": COUNT,
     "GPA_MEAN": ANY,
     "GPA_STD": POSITIVE,
+    "TEXT_MEMORY": COUNT,
     "C": Range(0, hint="0: chosen on validation images"),
     "MAX_ITER": SOME,
     "ALPHA": COUNT,

@@ -21,6 +21,10 @@ else:
     Base = object
 
 
+TEXT_MEMORY = 2048
+"""MiB that activations of class texts may take where nobody says: a thousand classes in half precision."""
+
+
 class Stepping(Base):
     """A mixin in front of ``TrainerX``. The trainer below builds ``model``, ``precision`` and ``optim``.
 
@@ -48,6 +52,7 @@ class Stepping(Base):
 
     def start(self) -> None:
         """Make ready for steps."""
+        self.model.text_budget = getattr(self.cfg.TRAIN, "TEXT_MEMORY", TEXT_MEMORY) * 2**20
         with self.precision.compute():
             self.prepare()
         metrics = accuracy if self.labelled else None

@@ -43,10 +43,11 @@ class _Several(nn.Module):
         """The first text's segments (shared, not copied) cut to those named, without words."""
         return self._texts()[0].only(names)
 
-    def _features(self, tower: TextTower, condition: Tensor | None, recomputed: int) -> list[Tensor]:
+    def _features(self, tower: TextTower, condition: Tensor | None, budget: int) -> list[Tensor]:
         """Normalised features of every part; those that no image changes are repeated for all images."""
+        budget = -(-budget // len(self.parts))  # all of them are kept until the backward pass
         parts = [(part, condition if part.conditional else None) for part in self._texts()]
-        features = [F.normalize(part(tower, given, recomputed).float(), dim=-1) for part, given in parts]
+        features = [F.normalize(part(tower, given, budget).float(), dim=-1) for part, given in parts]
         return list(torch.broadcast_tensors(*features))
 
     def _texts(self) -> list[TextCascade]:
@@ -63,9 +64,9 @@ class TextEnsemble(_Several):
     def __init__(self, texts: Sequence[TextCascade]) -> None:
         super().__init__(texts)
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None, recomputed: int = 0) -> Tensor:
+    def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
         """Mean of the normalised features, ([groups,] classes, embed_dim), itself not normalised."""
-        return torch.stack(self._features(tower, condition, recomputed)).mean(0)
+        return torch.stack(self._features(tower, condition, budget)).mean(0)
 
 
 class TextSets(_Several):
@@ -79,9 +80,9 @@ class TextSets(_Several):
         super().__init__(sets.values())
         self.names = tuple(sets)
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None, recomputed: int = 0) -> Tensor:
+    def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
         """Normalised features, ([groups,] sets, classes, embed_dim)."""
-        return torch.stack(self._features(tower, condition, recomputed), dim=-3)
+        return torch.stack(self._features(tower, condition, budget), dim=-3)
 
 
 AnyTexts = TextCascade | TextEnsemble | TextSets

@@ -100,13 +100,13 @@ class TextCascade(nn.Module):
         self._place("name_end", torch.tensor([len(row) - 1 for row in rows]), device)
         self._place("slots", torch.tensor(slots, dtype=torch.long), device)
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None, recomputed: int = 0) -> Tensor:
+    def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
         """Text features of the classes, not normalised.
 
         Args:
             tower: the text tower.
             condition: normalised image features (groups, embed_dim) for image-conditioned segments.
-            recomputed: see :meth:`TextTower.classes`.
+            budget: see :meth:`TextTower.classes`.
 
         Returns:
             (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
@@ -123,7 +123,7 @@ class TextCascade(nn.Module):
         names, head = self._names(tower, condition), sum(part.shape[-2] for part in own)
         sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
         start, end = prefix.shape[1], self.name_end + head
-        features = tower.classes(sequence, end, memories, start, partial(refresh, True), recomputed)
+        features = tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
         return features[0] if condition is None else features
 
     def only(self, names: Sequence[str]) -> TextCascade:

@@ -21,7 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from caspl.towers.block import LayerNorm, Memory, Transformer
 from caspl.towers.sizes import Sizes
 
-MOST_TEXTS = 4096  # whose activations are in memory at a time
+MOST_TEXTS = 4096  # that are run at a time where no gradients are wanted
 
 TextRefresh = Callable[[int, Tensor], Tensor]
 """(layer, x (n, tokens, width)) -> x as that block shall see it. Called before every block with all of the prefix, or
@@ -88,7 +88,7 @@ class TextTower(nn.Module):
         memories: Sequence[Memory],
         start: int,
         refresh: TextRefresh | None = None,
-        recomputed: int = 0,
+        budget: int = 0,
     ) -> Tensor:
         """Run what is each class's own, up to its end token.
 
@@ -99,9 +99,8 @@ class TextTower(nn.Module):
             memories: what :meth:`prefix` returned.
             start: number of positions before ``own``.
             refresh: called before every block, see :data:`TextRefresh`.
-            recomputed: into how many chunks of classes the work is cut, each of which is computed again in the
-                backward pass instead of keeping its activations. 0 keeps all of them, up to ``MOST_TEXTS`` texts.
-                Exact either way.
+            budget: bytes that activations may take, about. As many classes as fit keep theirs; the others are run
+                in chunks, and once more in the backward pass. 0: all are kept. Exact either way.
 
         Returns:
             (groups, classes, embed_dim), not normalised.
@@ -110,16 +109,52 @@ class TextTower(nn.Module):
         if own.dim() == 3:
             own = own.unsqueeze(0).expand(groups, -1, -1, -1)
         groups, classes = own.shape[:2]
-        # In an exported program the number of images stays open: it bounds nothing, and nothing may depend on it.
-        most = classes if torch.compiler.is_compiling() else groups * classes
-        chunks = max(recomputed, -(-most // MOST_TEXTS))
-        if chunks <= 1 and not recomputed:
-            return self._run(own, end, memories, start, refresh)
-        run = self._run
         if torch.is_grad_enabled():
-            run = partial(checkpoint, self._run, use_reentrant=False, preserve_rng_state=False)
-        parts = zip(own.chunk(chunks, dim=1), end.chunk(chunks), strict=True)
-        return torch.cat([run(some, ends, memories, start, refresh) for some, ends in parts], dim=1)
+            kept, size = self.kept(classes, self.bytes_of_class(own.shape[2], start) * groups, budget)
+            again: Callable[..., Tensor] = partial(checkpoint, self._run, use_reentrant=False, preserve_rng_state=False)
+        else:
+            # In an exported program the number of images stays open: it bounds nothing, and nothing may depend on it.
+            size = max(1, MOST_TEXTS if torch.compiler.is_compiling() else MOST_TEXTS // groups)
+            kept, again = min(size, classes), self._run
+        if kept == classes:
+            return self._run(own, end, memories, start, refresh)
+        sizes = [kept, *[size] * ((classes - kept) // size), (classes - kept) % size]
+        found = []
+        for number, (some, ends) in enumerate(zip(own.split(sizes, dim=1), end.split(sizes), strict=True)):
+            if len(ends):
+                run = again if number else self._run
+                found.append(run(some, ends, memories, start, refresh))
+        return torch.cat(found, dim=1)
+
+    def bytes_of_class(self, own: int, start: int) -> int:
+        """What a forward pass keeps of a class for the backward pass, about.
+
+        A block with frozen weights keeps the inputs of both norms, queries, keys, values and result of its attention,
+        the keys and values with those of the prefix in front, and two of the MLP's wide tensors; the last block, of
+        which one row is read, keys and values alone.
+
+        Args:
+            own: positions that are the class's own.
+            start: number of positions before them.
+        """
+        width = self.positional_embedding.shape[1]
+        seen = 2 * (start + own)
+        numbers = (len(self.transformer) - 1) * width * (14 * own + seen) + width * (3 * own + seen)
+        return numbers * torch.empty((), dtype=self.dtype).element_size()
+
+    @staticmethod
+    def kept(classes: int, each: int, budget: int) -> tuple[int, int]:
+        """How many classes keep their activations, and how many of the others are run at a time.
+
+        Args:
+            classes: how many there are.
+            each: bytes of one's activations.
+            budget: of all; 0: there is none. A quarter of it is for what is run again.
+        """
+        if not budget or classes * each <= budget:
+            return classes, classes
+        size = max(1, min(classes, budget // 4 // each))
+        return max(0, (budget - size * each) // each), size
 
     def _run(
         self, own: Tensor, end: Tensor, memories: Sequence[Memory], start: int, refresh: TextRefresh | None

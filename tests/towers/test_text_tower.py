@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 import torch
 from torch import Tensor
@@ -13,6 +16,22 @@ from tests.tiny_clip import SIZES, tiny_clip
 
 CLIP_ = tiny_clip().freeze()
 NAMES = [f"class {word}" for word in ("one", "two, longer than others", "three", "four", "five", "six", "seven")]
+
+
+@contextmanager
+def kept_bytes() -> Iterator[dict[int, int]]:
+    """What is kept for a backward pass, weights aside: each storage once."""
+    weights = {value.untyped_storage().data_ptr() for value in CLIP_.parameters()}
+    kept: dict[int, int] = {}
+
+    def keep(value: Tensor) -> Tensor:
+        place = value.untyped_storage().data_ptr()
+        if place not in weights:
+            kept[place] = value.untyped_storage().nbytes()
+        return value
+
+    with saved_tensors_hooks(keep, lambda value: value):
+        yield kept
 
 
 def cascade(kind: str) -> tuple[TextCascade, Tensor | None]:
@@ -32,40 +51,75 @@ def cascade(kind: str) -> tuple[TextCascade, Tensor | None]:
     return made, condition
 
 
-def features_and_gradients(kind: str, recomputed: int) -> tuple[Tensor, list[Tensor], int]:
+def features_and_gradients(kind: str, budget: int) -> tuple[Tensor, list[Tensor], int]:
     """Also the bytes that are kept for the backward pass, each storage once."""
     made, condition = cascade(kind)
-    kept: dict[int, int] = {}
-
-    def keep(value: Tensor) -> Tensor:
-        kept[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        return value
-
-    with saved_tensors_hooks(keep, lambda value: value):
-        features = made(CLIP_.text, condition, recomputed)
+    with kept_bytes() as kept:
+        features = made(CLIP_.text, condition, budget)
     weights = torch.linspace(-1, 1, features.numel()).view_as(features)
     (features * weights).sum().backward()
     return features, [value.grad for value in made.parameters() if value.grad is not None], sum(kept.values())
 
 
-@pytest.mark.parametrize("recomputed", [1, 2, 3, 7, 50])
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.3, 0.5, 0.8])
 @pytest.mark.parametrize("kind", ["shared", "class-specific", "per image"])
-def test_recomputed_chunks_are_exact(kind: str, recomputed: int) -> None:
+def test_a_budget_is_kept_and_exact(kind: str, share: float) -> None:
     expected, gradients, kept = features_and_gradients(kind, 0)
-    found, again, fewer = features_and_gradients(kind, recomputed)
+    least = features_and_gradients(kind, 1)[2]  # the prefix, and what goes into each class
+    budget = 1 + int(share * (kept - least))
+    found, again, fewer = features_and_gradients(kind, budget)
     torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
     assert len(again) == len(gradients) > 0
     for mine, theirs in zip(again, gradients, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5 * float(theirs.abs().max()))
-    assert fewer < 0.6 * kept  # the prefix is kept whole
+    assert least <= fewer < kept
+    assert fewer <= least + 1.1 * budget
 
 
-def test_most_texts_bounds_training_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    expected, _, kept = features_and_gradients("per image", 0)
-    monkeypatch.setattr(text_tower, "MOST_TEXTS", 4)  # two classes for two images
-    found, _, fewer = features_and_gradients("per image", 0)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
-    assert fewer < kept / 2
+def test_a_budget_that_suffices_changes_nothing() -> None:
+    expected, _, kept = features_and_gradients("shared", 0)
+    found, _, same = features_and_gradients("shared", 3 * kept)
+    assert same == kept
+    assert torch.equal(found, expected)
+
+
+def test_the_estimate_of_a_class_is_what_is_kept() -> None:
+    """To a quarter: what is kept of more classes, less what is kept of fewer."""
+    kept = []
+    for count in (100, 200):
+        segment = Segment("adapting", normal_tokens(1, 3, SIZES.text_width))
+        made = TextCascade([segment])
+        made.set_classes([f"class number {number + 100}" for number in range(count)], CLIP_.text)
+        with kept_bytes() as seen:
+            features = made(CLIP_.text)
+        kept.append(sum(seen.values()))
+        del features
+    own, start = made.name_ids.shape[1], 4
+    assert CLIP_.text.bytes_of_class(own, start) == pytest.approx((kept[1] - kept[0]) / 100, rel=0.25)
+
+
+@pytest.mark.parametrize(
+    ("classes", "each", "budget", "kept", "size"),
+    [
+        (10, 4, 0, 10, 10),
+        (10, 4, 40, 10, 10),
+        (10, 4, 32, 6, 2),
+        (10, 4, 16, 3, 1),
+        (10, 4, 3, 0, 1),
+        (10, 4, 39, 7, 2),
+    ],
+)
+def test_how_many_are_kept(classes: int, each: int, budget: int, kept: int, size: int) -> None:
+    assert CLIP_.text.kept(classes, each, budget) == (kept, size)
+    assert kept * each + size * each <= max(budget, each) or kept == classes
+
+
+def test_texts_of_tests_are_run_some_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    made, condition = cascade("per image")
+    with torch.no_grad():
+        expected = made(CLIP_.text, condition)
+        monkeypatch.setattr(text_tower, "MOST_TEXTS", 4)  # two classes for two images
+        torch.testing.assert_close(made(CLIP_.text, condition), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_without_a_prefix_all_is_the_classes_own() -> None:
