@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import importlib.util
 import logging
 import os
@@ -165,6 +166,9 @@ def step_row(
             found["recorded"] = "yes" if recorded.trusted else recorded.reason
         step.require_finite(0, "the benchmark's weights are random")
         del trainer, step
+        gc.collect()  # a trainer and its step know each other
+        if device.type == "cuda":
+            torch.cuda.empty_cache()
     return found
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from yacs.config import CfgNode
 
-from caspl.dassl.stepping import TEXT_MEMORY
+from caspl.dassl.stepping import TRAIN
 from dassl.engine import TRAINER_REGISTRY
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def extend_cfg(cfg: CfgNode) -> None:
         cfg.TRAINER[section] = CfgNode(dict(defaults))
     cfg.TEST.SAVE_PREDICTIONS = False  # predictions.csv: the answer to each image of the test
     cfg.DATASET.SUBSAMPLE_CLASSES = "all"
-    cfg.TRAIN.GRAPH = "auto"  # on a GPU, record steps and tests as CUDA graphs; off: launch each kernel
-    cfg.TRAIN.TEXT_MEMORY = TEXT_MEMORY  # MiB for activations of class texts; more are computed twice. 0: no bound
+    for key, value in TRAIN.items():
+        cfg.TRAIN[key] = value
     cfg.DATASET.TEMPLATE = ""  # for zero-shot CLIP and the teacher; empty: the data set's own
     cfg.DATASET.FOLDER = CfgNode(dict(FOLDER))
     cfg.TRAINER.RECORD = CfgNode({"PROTOCOL": "", "CONFIG": ""})  # what result.json calls the run

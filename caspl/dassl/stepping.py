@@ -21,8 +21,13 @@ else:
     Base = object
 
 
-TEXT_MEMORY = 2048
-"""MiB that activations of class texts may take where nobody says: a thousand classes in half precision."""
+FEW = 12
+"""Batches of a test that are not worth a recording, which takes some of them itself."""
+TRAIN: dict[str, Any] = {
+    "GRAPH": "auto",  # on a GPU, record steps and tests as CUDA graphs; off: launch each kernel
+    "TEXT_MEMORY": 2048,  # MiB for activations of class texts; more are computed twice. 0: no bound
+}
+"""Keys of ``TRAIN`` beyond Dassl's; 2048 MiB hold a thousand classes in half precision."""
 
 
 class Stepping(Base):
@@ -52,7 +57,7 @@ class Stepping(Base):
 
     def start(self) -> None:
         """Make ready for steps."""
-        self.model.text_budget = getattr(self.cfg.TRAIN, "TEXT_MEMORY", TEXT_MEMORY) * 2**20
+        self.model.text_budget = getattr(self.cfg.TRAIN, "TEXT_MEMORY", TRAIN["TEXT_MEMORY"]) * 2**20
         with self.precision.compute():
             self.prepare()
         metrics = accuracy if self.labelled else None
@@ -60,7 +65,7 @@ class Stepping(Base):
 
     def recorder_of_work(self) -> Recorder | None:
         """What records steps and tests, so that they are one launch each (``TRAIN.GRAPH``); None where nothing does."""
-        wanted = getattr(self.cfg.TRAIN, "GRAPH", "auto")
+        wanted = getattr(self.cfg.TRAIN, "GRAPH", TRAIN["GRAPH"])
         return CudaRecorder(self.device) if wanted == "auto" and self.device.type == "cuda" else None
 
     def forward_backward(self, batch: Mapping[str, Any]) -> Terms:
@@ -88,7 +93,7 @@ class Stepping(Base):
         """As Dassl's, with the classifier that the model is now."""
         with self.precision.compute():
             self.classifier = self.model.fixed()
-        recorder = self.recorder_of_work()
+        recorder = self.recorder_of_work() if len(self.test_loader or ()) > FEW else None
         if recorder is not None:
             computes = self.precision.autocast or self.precision.weights
             self._recorded = Recorded(self._classify, recorder, "the test", computes=computes)

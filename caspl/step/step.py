@@ -17,8 +17,9 @@ from caspl.model import Output, PromptedCLIP, TextFeatures
 from caspl.step.batch import Batch
 from caspl.step.graph import Recorded, Recorder
 from caspl.step.precision import Precision
-from caspl.step.skips import Skips
 
+Layout = tuple[tuple[str, ...], list[Tensor]]
+"""Names of the numbers of a pass, and the tensors that it has given a gradient."""
 Terms = dict[str, Tensor]
 """Name -> scalar."""
 
@@ -48,14 +49,15 @@ class Step:
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
         self.metrics = metrics
         self.scaler = precision.scaler()
+        self.skipped = 0
+        self._stepped = False
         optimizer.register_step_post_hook(self._note)
         self.text: TextFeatures | None = None
         device = precision.device
         self._count = torch.zeros((), dtype=torch.long, device=device)
         self._first_bad = torch.full((), -1, dtype=torch.long, device=device)
-        self._skips = Skips(device)
-        self._names: tuple[str, ...] = ()
-        self._reached: list[Tensor] = []
+        self._last: Layout | None = None
+        self._of_recording: Layout | None = None
         self._recorded: Recorded | None = None
         if recorder is not None:
             state, computes = (self._count, self._first_bad), precision.autocast or precision.weights
@@ -66,26 +68,21 @@ class Step:
         """What the optimizer steps."""
         return [value for group in self.optimizer.param_groups for value in group["params"]]
 
-    @property
-    def skipped(self) -> int:
-        """Steps that the scaler has left out, since gradients were not finite. Asking may wait for the device."""
-        return self._skips.count()
-
     def __call__(self, batch: Batch) -> Terms:
         """Step once; returns the numbers to report, scalars on the device: the loss, metrics, and terms if several."""
         if self._recorded is None:
             numbers = self.gradients(batch)
         else:
-            self._asked = batch
-            values, grads = self._parts(self._recorded(batch.images, batch.labels))
-            for value, grad in zip(self._reached, grads, strict=True):
+            self._asked, self._last = batch, None
+            made = self._recorded(batch.images, batch.labels)
+            layout = self._last or self._of_recording  # of this very pass, or of the one that was repeated
+            assert layout is not None
+            names, reached = layout
+            for value, grad in zip(reached, made[len(names) :], strict=True):
                 value.grad = grad
             # The next step overwrites them, and they are read later.
-            numbers = dict(zip(self._names, torch.stack(values).unbind(), strict=True))
-        self._skips.before_step()
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
-        self._skips.after_step()
+            numbers = dict(zip(names, torch.stack(list(made[: len(names)])).unbind(), strict=True))
+        self._update()
         return numbers
 
     def gradients(self, batch: Batch) -> Terms:
@@ -140,11 +137,17 @@ class Step:
         """Go on from a saved state; one of a run without loss scaling says nothing of the scale."""
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
-        self._skips = Skips(self.precision.device, state.get("skipped", 0))
+        self.skipped = state.get("skipped", 0)
 
-    def _note(self, optimizer: torch.optim.Optimizer, *_: object) -> None:
-        """After the optimizer's step."""
-        self._skips.stepped(getattr(optimizer, "found_inf", None))
+    def _update(self) -> None:
+        self._stepped = False
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.skipped += not self._stepped
+
+    def _note(self, *_: object) -> None:
+        """After the optimizer's step, which a scaler leaves out where gradients are not finite."""
+        self._stepped = True
 
     def _pass(self, images: Tensor, labels: Tensor) -> list[Tensor]:
         """As :meth:`gradients`, for a recording: numbers in float32, then gradients."""
@@ -152,18 +155,21 @@ class Step:
         # What a loader tells beside images and labels is there in the batch that it belongs to alone.
         own = images is asked.images
         numbers = self.gradients(asked if own else Batch(images, labels))
-        self._names = tuple(numbers)
-        self._reached = [value for value in self.learned if value.grad is not None]
-        grads = [value.grad for value in self._reached if value.grad is not None]
-        return [*(value.float() for value in numbers.values()), *grads]
-
-    def _parts(self, made: Sequence[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
-        return list(made[: len(self._names)]), list(made[len(self._names) :])
+        reached = [value for value in self.learned if value.grad is not None]
+        layout = (tuple(numbers), reached)
+        if own:
+            self._last = layout
+        else:
+            self._of_recording = layout
+        # Numbers of a user's may be elsewhere, or of one element in another shape.
+        told = [value.float().reshape(()).to(images.device) for value in numbers.values()]
+        return [*told, *(value.grad for value in reached if value.grad is not None)]
 
     def _compared(self, made: Sequence[Tensor]) -> list[Tensor]:
         """The loss, and all gradients as one: those of single tensors may be no more than rounding."""
-        values, grads = self._parts(made)
-        return [values[0], torch.cat([grad.flatten().float() for grad in grads])]
+        assert self._of_recording is not None
+        grads = made[len(self._of_recording[0]) :]
+        return [made[0], torch.cat([grad.flatten().float() for grad in grads])]
 
     def _look_at(self, loss: Tensor) -> None:
         new = ~torch.isfinite(loss) & (self._first_bad < 0)

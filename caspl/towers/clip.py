@@ -65,10 +65,12 @@ class CLIP(nn.Module):
         """The weights under OpenAI's key names.
 
         Raises:
-            ValueError: they are folded, and so no longer OpenAI's.
+            CasPLError: they are folded, and so no longer OpenAI's.
         """
         if self.folded:
-            raise ValueError("the weights are folded: save them before a model is placed on a GPU")
+            raise CasPLError(
+                "the weights of a CLIP that trains on a GPU are folded and no longer those of its file: load it anew"
+            )
         return {key.removeprefix("text."): value.detach() for key, value in self.state_dict().items()}
 
     def freeze(self) -> CLIP:

@@ -224,24 +224,3 @@ def test_distances() -> None:
         compute_distance_matrix(a[0], b)
     with pytest.raises(AssertionError, match="differ"):
         compute_distance_matrix(a, b[:, :1])
-
-
-def test_parameters_on_a_gpu_are_stepped_by_one_kernel() -> None:
-    """On fake ones: no GPU is needed."""
-    from torch._subclasses.fake_tensor import FakeTensorMode
-
-    def fused(names: tuple[str, ...], device: str, grouped: bool = False) -> set[bool]:
-        found = set()
-        for name in names:
-            cfg = get_cfg_default().OPTIM
-            cfg.NAME = name
-            with FakeTensorMode():
-                value = nn.Parameter(torch.empty(2, device=device))
-                made = build_optimizer([{"params": [value]}] if grouped else iter([value]), cfg)
-            found.add(bool(made.param_groups[0].get("fused")))
-        return found
-
-    assert fused(("sgd", "adam", "amsgrad", "adamw"), "cuda") == {True}
-    assert fused(("sgd",), "cuda", grouped=True) == {True}
-    assert fused(("rmsprop", "radam"), "cuda") == {False}
-    assert fused(("sgd", "adam"), "cpu") == {False}

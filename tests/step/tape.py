@@ -77,6 +77,9 @@ class TapeRecorder:
             value.detach().fill_(float("nan"))
         return made, tape.repeat
 
+    def release(self) -> None:
+        """Nothing to give back."""
+
     def random_state(self) -> Tensor:
         return torch.get_rng_state()
 

@@ -16,6 +16,7 @@ from caspl.step import MODES, Batch, Precision, Step, accuracy
 from caspl.step.graph import WARM, CudaRecorder, Recorded
 from tests.cases import CASES, Case
 from tests.conftest import CLASSES
+from tests.device import DEVICE
 from tests.step.tape import TapeRecorder
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
@@ -24,6 +25,7 @@ from tests.trainers.building import batch, build
 PAIRS = [(case, boosted) for case in CASES if case.trained for boosted in (False, True)]
 NAMES = [("CasPL_" if boosted else "") + case.trainer for case, boosted in PAIRS]
 STEPS = WARM + 5
+on_a_cpu = pytest.mark.skipif(DEVICE.type != "cpu", reason="emulated on a CPU")
 
 
 def trained(
@@ -37,7 +39,7 @@ def trained(
     for number, count in enumerate(counts):
         if number == WARM + 3:
             made.begin_epoch()
-        told.append(made(Batch.of(batch(number, count), torch.device("cpu"))))
+        told.append(made(Batch.of(batch(number, count), DEVICE)))
     tokens = [value.detach().clone() for value in made.learned]
     return [{name: value.item() for name, value in numbers.items()} for numbers in told], tokens, made
 
@@ -46,6 +48,7 @@ def same(first: Any, second: Any) -> bool:
     return first[0] == second[0] and all(torch.equal(a, b) for a, b in zip(first[1], second[1], strict=True))
 
 
+@on_a_cpu
 @pytest.mark.parametrize(("case", "boosted"), PAIRS, ids=NAMES)
 def test_recorded_steps_are_those_of_every_trainer(
     case: Case, boosted: bool, clips: dict[str, str], tmp_path: Path
@@ -62,6 +65,7 @@ def test_recorded_steps_are_those_of_every_trainer(
     assert recorded[2]._recorded.trusted
 
 
+@on_a_cpu
 def test_phase_1_too(clips: dict[str, str], tmp_path: Path) -> None:
     settings = {"TRAINER__CASPL__TEACHER": clips["teacher"], "TRAINER__CASPL__BOOSTING_DIR": str(tmp_path)}
     found = []
@@ -136,23 +140,25 @@ def test_what_is_changed_in_place_is_changed_once_a_call() -> None:
     assert [float(value[0]) for value in made] == [2.0 * number for number in range(STEPS)]
 
 
+@on_a_cpu
 def test_numbers_stay_what_they_were(clips: dict[str, str], tmp_path: Path) -> None:
     """They are read when they are printed, after other steps."""
     trainer = build(CASES[2], False, clips, tmp_path)
     step = Step(trainer.model, trainer.losses, trainer.optim, trainer.precision, accuracy, TapeRecorder())
     told, noted = [], []
     for number in range(STEPS):
-        told.append(step(Batch.of(batch(number), torch.device("cpu"))))
+        told.append(step(Batch.of(batch(number), DEVICE)))
         noted.append(float(told[-1]["loss"]))
     assert [float(numbers["loss"]) for numbers in told] == noted
     assert len(set(noted)) == STEPS
 
 
+@on_a_cpu
 def test_a_test_is_recorded_and_says_the_same(
     clips: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = build(CASES[2], False, clips, tmp_path)
-    trainer.test_loader = [batch(number, 4 if number < STEPS else 3) for number in range(STEPS + 1)]
+    trainer.test_loader = [batch(number, 4 if number < 2 * STEPS else 3) for number in range(2 * STEPS + 1)]
     plain = trainer.test()
     recorder = TapeRecorder()
     monkeypatch.setattr(trainer, "recorder_of_work", lambda: recorder)
@@ -168,7 +174,7 @@ def test_nothing_is_recorded_on_a_cpu_or_where_it_is_off(clips: dict[str, str], 
     assert trainer.recorder_of_work() is None
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.skipif(DEVICE.type != "cuda", reason="needs CASPL_TEST_DEVICE=cuda")
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize(("case", "boosted"), PAIRS, ids=NAMES)
 def test_on_a_gpu(case: Case, boosted: bool, mode: str, clips: dict[str, str], tmp_path: Path) -> None:
@@ -186,3 +192,62 @@ def test_on_a_gpu(case: Case, boosted: bool, mode: str, clips: dict[str, str], t
             assert step._recorded is not None
             assert step._recorded.trusted, step._recorded.reason
     assert found[0] == pytest.approx(found[1], rel=1e-4 if mode == "fp32" else 0.1)
+
+
+class Cramped(TapeRecorder):
+    """A device whose memory a recording fills."""
+
+    def release(self) -> None:
+        self.waits = "released"
+
+
+def test_where_a_recording_leaves_no_memory_it_is_given_up() -> None:
+    recorder, count, calls = Cramped(), torch.zeros(()), []
+
+    def work(value: Tensor) -> list[Tensor]:
+        calls.append(len(calls))
+        count.add_(1)
+        if len(calls) == WARM + 2 and recorder.recorded:
+            raise torch.OutOfMemoryError("beside the recording")
+        return [value * 2]
+
+    recorded, made = work_of(recorder, work, state=[count])
+    assert recorded.reason.startswith("there is no memory for it")
+    assert recorder.waits == "released"
+    assert float(count) == STEPS
+    assert [float(value[0]) for value in made] == [2.0 * number for number in range(STEPS)]
+
+
+def test_numbers_that_are_not_finite_say_nothing_of_a_recording() -> None:
+    """It is compared again, with other inputs."""
+    recorded, made = work_of(TapeRecorder(), lambda value: [value / (value - WARM - 1)])
+    assert recorded.doubtful == 1
+    assert recorded.trusted
+    assert made[-1].isfinite().all()
+
+
+def test_what_gives_other_tensors_each_time_is_not_trusted() -> None:
+    calls: list[int] = []
+
+    def work(value: Tensor) -> list[Tensor]:
+        calls.append(0)
+        return [value] * (1 + len(calls) % 3)
+
+    recorded, _ = work_of(TapeRecorder(), work)
+    assert "off by inf" in recorded.reason
+
+
+def test_an_odd_batch_with_other_terms_leaves_the_recording_as_it_is(clips: dict[str, str], tmp_path: Path) -> None:
+    """Names and gradients of a repetition are those that were recorded."""
+    trainer = build(CASES[2], False, clips, tmp_path)
+
+    def losses(output: Any, batch: Batch) -> dict[str, Tensor]:
+        more = {"more": output.logits.mean() * 0} if len(batch.labels) == 3 else {}
+        return {"ce": torch.nn.functional.cross_entropy(output.logits, batch.labels), **more}
+
+    step = Step(trainer.model, losses, trainer.optim, trainer.precision, accuracy, TapeRecorder())
+    told = [step(Batch.of(batch(number, 3 if number == STEPS - 2 else 4), DEVICE)) for number in range(STEPS)]
+    assert list(told[-2]) == ["loss", "acc", "ce", "more"]
+    assert list(told[-1]) == ["loss", "acc"]
+    assert step._recorded is not None
+    assert step._recorded.trusted

@@ -82,23 +82,6 @@ def test_a_scaler_skips_and_goes_on_where_it_was() -> None:
     assert again.scaler.get_scale() == 128.0  # two good steps since: the count was saved too
 
 
-def test_steps_that_a_fused_optimizer_leaves_out_are_counted_too() -> None:
-    """It is called in every step, and looks at the flag itself."""
-    step, segment = made()
-    optimizer = torch.optim.SGD([segment.values], 0.1, fused=True)
-    step = Step(step.model, lambda output, batch: {"ce": 9 + output.logits.mean()}, optimizer, step.precision)
-    step.scaler = torch.amp.GradScaler("cpu", init_scale=3e38)
-    before = segment.values.detach().clone()
-    step(batch())
-    assert torch.equal(segment.values, before)
-    assert step.skipped == 1
-    step.scaler = torch.amp.GradScaler("cpu", init_scale=64.0)
-    step(batch())
-    assert not torch.equal(segment.values, before)
-    assert step.skipped == 1
-    assert step.state_dict()["skipped"] == 1
-
-
 def test_a_run_goes_on_with_a_scaler_that_it_did_not_have() -> None:
     """From the CPU, where there is none, to a GPU in float16, and back."""
     without, _ = made()

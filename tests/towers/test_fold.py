@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from caspl.errors import CasPLError
 from caspl.step import Precision
 from caspl.towers import CLIP, tokenize
 from caspl.towers.fold import fold
@@ -93,7 +94,7 @@ def test_folded_once_and_no_longer_openais() -> None:
     clip = clip_of()
     before = features(fold(clip))
     assert all(torch.equal(a, b) for a, b in zip(before, features(fold(clip)), strict=True))
-    with pytest.raises(ValueError, match="folded"):
+    with pytest.raises(CasPLError, match="are folded and no longer those of its file"):
         clip.openai_state_dict()
 
 

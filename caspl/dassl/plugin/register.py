@@ -10,6 +10,7 @@ from caspl.dassl.plugin.cascade import Hints, cascaded
 from caspl.dassl.plugin.phase1_trainer import CasPL
 from caspl.dassl.plugin.speech import speak
 from caspl.dassl.section import BOOSTED_PREFIX, DEFAULTS
+from caspl.dassl.stepping import TRAIN
 from dassl.engine import TRAINER_REGISTRY
 
 logger = logging.getLogger(__name__)
@@ -29,6 +30,8 @@ def extend_cfg(cfg: CfgNode) -> None:
         cfg.TRAINER.CASPL = CfgNode()
     for key, value in DEFAULTS.items():
         cfg.TRAINER.CASPL.setdefault(key, value)
+    for key, value in TRAIN.items():  # of phase 1's steps
+        cfg.TRAIN.setdefault(key, value)
     if CasPL.__name__ not in TRAINER_REGISTRY.registered_names():
         TRAINER_REGISTRY.register(CasPL)
     elif TRAINER_REGISTRY.get(CasPL.__name__) is not CasPL:

@@ -261,11 +261,7 @@ class SimpleTrainer(TrainerBase):
         for kind, targets in (("models", self._models), ("optims", self._optims), ("scheds", self._scheds)):
             for name, target in targets.items():
                 if target is not None:
-                    kernels = [group.get("fused") for group in getattr(target, "param_groups", ())]
                     target.load_state_dict(state[kind][name])
-                    for group, fused in zip(getattr(target, "param_groups", ()), kernels, strict=True):
-                        if "fused" in group:  # which kernels step is this machine's business, not the saved run's
-                            group["fused"] = fused
         self.start_epoch = state["epoch"]
         self.best_result = state["best_result"]
         load_random_state(state["random"])

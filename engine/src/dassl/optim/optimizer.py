@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import warnings
 from collections.abc import Iterable
 from typing import Any
@@ -16,7 +15,6 @@ from .radam import RAdam
 
 __all__ = ["AVAI_OPTIMS", "build_optimizer"]
 
-FUSED = ("adam", "amsgrad", "sgd", "adamw")
 AVAI_OPTIMS = ["adam", "amsgrad", "sgd", "rmsprop", "radam", "adamw"]
 
 
@@ -67,20 +65,8 @@ def _staged_groups(model: object, optim_cfg: CfgNode) -> list[dict[str, Any]]:
     return [{"params": base, "lr": optim_cfg.LR * optim_cfg.BASE_LR_MULT}, {"params": new}]
 
 
-def _on_cuda(params: Any) -> bool:
-    """Whether all of the parameters, or of those in groups, are on a GPU."""
-    groups = [one["params"] if isinstance(one, dict) else [one] for one in params or ()]
-    tensors = [value for group in groups for value in ([group] if isinstance(group, torch.Tensor) else group)]
-    return bool(tensors) and all(isinstance(value, torch.Tensor) and value.is_cuda for value in tensors)
-
-
 def _construct(params: Any, cfg: CfgNode) -> Optimizer:
-    if params is not None:
-        params = list(params)
     common = {"lr": cfg.LR, "weight_decay": cfg.WEIGHT_DECAY}
-    # One kernel for all parameters, which also looks at a loss scaler's flag without the host having to wait for it.
-    if cfg.NAME in FUSED and _on_cuda(params) and "fused" in inspect.signature(torch.optim.SGD).parameters:
-        common["fused"] = True
     betas = (cfg.ADAM_BETA1, cfg.ADAM_BETA2)
     if cfg.NAME in ("adam", "amsgrad"):
         return torch.optim.Adam(params, betas=betas, amsgrad=cfg.NAME == "amsgrad", **common)
