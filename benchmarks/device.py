@@ -188,7 +188,7 @@ def test_row(models: Models, classes: int, mode: str, steps: int, device: torch.
     found["eager"] = milliseconds(lambda: work(images), steps, device)
     if device.type == "cuda":
         found["kernels"], found["card"] = kernels(lambda: work(images), device)
-        recorded = Recorded(work, CudaRecorder(device), "the test", computes=precision.weights)
+        recorded = Recorded(work, CudaRecorder(device), "the test", computes=precision.computes)
         with torch.no_grad():
             found["graph"] = milliseconds(lambda: recorded(images), steps, device)
         found["recorded"] = "yes" if recorded.trusted else recorded.reason

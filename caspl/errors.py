@@ -44,6 +44,17 @@ def advising(advice: str) -> Iterator[None]:
         raise CasPLError(f"{error}; {advice}") from error
 
 
+def hint(name: str, known: Iterable[str], more: str = "") -> str:
+    """What to say of a name that is not known: the nearest of those that are, or all of them.
+
+    Args:
+        more: what else there could be, behind all of them.
+    """
+    known = list(known)
+    found = near(name, known)
+    return f"did you mean {found[0]}?" if found else f"there are {', '.join(known)}{more}"
+
+
 def near(name: str, known: Iterable[str], most: int = 1) -> list[str]:
     """Those of the known names that are spelled nearly so, whatever their capitals, the nearest first."""
     lower = {one.lower(): one for one in known}

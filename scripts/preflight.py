@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from run_once import RESULT
 from yacs.config import CfgNode
 
 from caspl.data import PUBLISHED
@@ -77,7 +78,7 @@ def zero_shot(parts: Iterable[Part], output: Path) -> list[Run]:
 
 def lost(parts: Iterable[Part], output: Path) -> list[str]:
     """The data sets, by their config files, on which zero-shot CLIP has not run to its end."""
-    missing = [run for run in zero_shot(parts, output) if not (run.folder / "result.json").is_file()]
+    missing = [run for run in zero_shot(parts, output) if not (run.folder / RESULT).is_file()]
     return list(dict.fromkeys(run.folder.parts[-5] for run in missing))
 
 
@@ -89,7 +90,7 @@ def compare(runs: Sequence[Run]) -> list[str]:
     """
     said = []
     for run in runs:
-        path = run.folder / "result.json"
+        path = run.folder / RESULT
         if "ZeroshotCLIP" not in run.arguments or not path.is_file():
             continue
         record = read_record(path)

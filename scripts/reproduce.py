@@ -199,15 +199,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     print(f"done before: {run.folder}")
         else:
             print(f"{len(missing)} of {len(runs)} runs are missing, {first} of phase 1")
-        # One of those that differ in seeds and folders alone.
-        check(list({_but_for_places(words): words for words in commands.values()}.values()))
         if args.full:  # that may be days
             configs = check(list(commands.values()))
             print(estimate.lines(zip(missing, configs, strict=True), request.output, args.jobs)[-1], flush=True)
+        else:  # one of those that differ in seeds and folders alone
+            check(list({_but_for_places(words): words for words in commands.values()}.values()))
         code = check_first(args, request, parts) if missing and not args.no_check else 0
         if code != INTERRUPTED:
             lost = preflight.lost(parts, request.output) if code else []
-            missing = [run for run in missing if not set(lost) & set(run.folder.parts)]
+            missing = [run for run in missing if not set(lost) & set(run.folder.relative_to(request.output).parts)]
             for name in lost:
                 print(f"runs on {name} are left out: zero-shot CLIP does not run there", file=sys.stderr)
             code = executor(missing, commands, args, request).run() or code

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from caspl.protocols import Part
 from caspl.protocols.tables import ABLATIONS
+from caspl.results.report.command import NEEDS
 
 REPO = Path(__file__).resolve().parents[1]
 CHOSEN = "chosen"
@@ -48,7 +49,7 @@ def tables(parts: Sequence[Part], output: Path) -> int:
 
 
 def _page(output: Path) -> int:
-    missing = [name for name in ("jinja2", "matplotlib", "scipy") if importlib.util.find_spec(name) is None]
+    missing = [name for name in NEEDS if importlib.util.find_spec(name) is None]
     if missing:
         print(f"\nno {output / 'report.html'}, for want of {missing[0]}: pip install '.[report]'", file=sys.stderr)
         return 0

@@ -57,7 +57,8 @@ class PromptTrainer(Stepping, TrainerX):
         defaults: that section's keys and defaults, as published.
         saved_as: folder of the method's checkpoints, as published.
         cascades: whether ``CasPL_<name>`` makes sense.
-        learns: whether it has tokens of its own to learn; zero-shot has none.
+        learns: whether it has something of its own to learn; zero-shot has nothing.
+        behind: whether that lies behind the image tower, and not in tokens.
         training_only: keys of the section that mean nothing for a trained run; PREC always is one.
         boosted: whether it is a cascade; set by the wrapper of ``CasPL_<name>``.
     """
@@ -67,6 +68,7 @@ class PromptTrainer(Stepping, TrainerX):
     saved_as: ClassVar[str] = "prompt_learner"
     cascades: ClassVar[bool] = True
     learns: ClassVar[bool] = True
+    behind: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
     boosted: ClassVar[bool] = False
     loaded: Path | None = None  # the checkpoint that is evaluated
@@ -140,16 +142,20 @@ class PromptTrainer(Stepping, TrainerX):
         boosting = self.boosting(clip)
         with advising(f"look at TRAINER.{self.section} ({', '.join(self.options)})"):
             prompts = self.checked_prompts(clip)
-            if self.learns and not prompts.trainable:
+            if self.learns and not self.behind and not prompts.trainable:
                 raise CasPLError("there are no tokens to learn")
             self.model = PromptedCLIP.of(self.precision.place(clip), prompts.behind(boosting), classnames)
         pixels, trained_on = given_pixels(cfg).as_dict(), self.trained_on()
-        self.segments = SegmentStore(self.model, student, self.student_hash, pixels, trained_on)
+        self.segments = self.kept(SegmentStore(self.model, student, self.student_hash, pixels, trained_on))
         self.recorder = RunRecorder(cfg, self.runtime, trained_on)
         learned = list(self.segments.learned().values())
         self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
+
+    def kept(self, segments: SegmentStore) -> SegmentStore:
+        """What checkpoints hold, and whose parameters are trained: the segments, or with them what lies behind."""
+        return segments
 
     def checked_prompts(self, clip: CLIP) -> Prompts:
         """What the method states, if it can be.
@@ -175,7 +181,7 @@ class PromptTrainer(Stepping, TrainerX):
 
     def trained_on(self) -> dict[str, Any]:
         """What checkpoints and records say of where the tokens come from; empty where nothing learns."""
-        if not any(value.requires_grad for value in self.model.parameters()):
+        if not self.behind and not any(value.requires_grad for value in self.model.parameters()):
             return {}
         data = self.cfg.DATASET
         found = {"dataset": data.NAME, "classes": data.SUBSAMPLE_CLASSES, "shots": data.NUM_SHOTS}
@@ -213,15 +219,23 @@ class PromptTrainer(Stepping, TrainerX):
         if not self.segments.learned():
             self.test()  # nothing to learn: zero-shot
             return
-        test_only = getattr(self.dm.dataset, "test_only", False)
-        if test_only and self.train_loader_x is self.dm.train_loader_x:  # phase 1 can be given other images
-            raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere and use --eval-only here")
+        self.require_images()
         with self.recorder.timing("train"):
             super().train()
         if self.step.skipped:
             logger.info("%d steps were skipped, since their scaled gradients were not finite", self.step.skipped)
         self.recorder.extra["skipped_steps"] = self.step.skipped
         self.recorder.write()  # once more, with the time of the training
+
+    def require_images(self) -> None:
+        """Refuse a data set without training images.
+
+        Raises:
+            CasPLError: this one has none.
+        """
+        test_only = getattr(self.dm.dataset, "test_only", False)
+        if test_only and self.train_loader_x is self.dm.train_loader_x:  # phase 1 can be given other images
+            raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere and use --eval-only here")
 
     def test(self, split: str | None = None) -> float:
         tested = (split or self.cfg.TEST.SPLIT) == "test"
@@ -270,7 +284,7 @@ class PromptTrainer(Stepping, TrainerX):
             return find_checkpoint(Path(directory) / cls.saved_as, epoch)
 
     def load_model(self, directory: str, epoch: int | None = None) -> None:
-        if not self.segments.learned():
+        if not self.behind and not self.segments.learned():
             return  # zero-shot, or boosting alone: all there is has been built
         path = self.find_run(self.cfg, directory, epoch)
         self.loaded, checkpoint = path, read_checkpoint(path)

@@ -14,14 +14,13 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from caspl.checkpoint import read_checkpoint
+from caspl.checkpoint import SegmentStore
 from caspl.dassl.run_folder import keep_settings
 from caspl.errors import CasPLError
 from caspl.probe import Features, Head, HeadStore, extract
 from caspl.prompts import Prompts
 from caspl.towers import CLIP
 from dassl.data.data_manager import build_data_loader, build_transform
-from dassl.optim import build_lr_scheduler, build_optimizer
 from trainers.base import PromptTrainer, validates_apart
 
 logger = logging.getLogger(__name__)
@@ -33,6 +32,7 @@ class KeptFeatures(PromptTrainer):
     Where parameters of the head learn, it is trained by steps after :meth:`fit`, as all methods are.
     """
 
+    behind = True
     head: Head
     _val: Features | None = None
 
@@ -90,25 +90,12 @@ class KeptFeatures(PromptTrainer):
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         return Prompts()
 
-    def build_model(self) -> None:
-        self.learns = False  # type: ignore[misc]  # no tokens; yet there is a run to be evaluated
-        super().build_model()
+    def kept(self, segments: SegmentStore) -> SegmentStore:
         self.head = self.build_head().to(self.device)
-        self.segments = HeadStore(self.segments, self.head)
-        learned = list(self.segments.learned().values())
-        self.optim = build_optimizer(learned, self.cfg.OPTIM) if learned else None
-        self.sched = build_lr_scheduler(self.optim, self.cfg.OPTIM) if learned else None
-        self._models.clear()
-        self.register_model(self.saved_as, self.segments, self.optim, self.sched)
-
-    def trained_on(self) -> dict[str, Any]:
-        data, split = self.cfg.DATASET, getattr(self.dm.dataset, "split_digest", "")
-        images = {"dataset": data.NAME, "classes": data.SUBSAMPLE_CLASSES, "shots": data.NUM_SHOTS}
-        return images | {"seed": self.cfg.SEED, "split": split}
+        return HeadStore(segments, self.head)
 
     def train(self) -> None:  # type: ignore[override]  # as the engine's own trainers
-        if getattr(self.dm.dataset, "test_only", False):
-            raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere, --eval-only here")
+        self.require_images()
         if self.segments.learned():
             super().train()
             return
@@ -121,12 +108,6 @@ class KeptFeatures(PromptTrainer):
 
     def prepare(self) -> None:
         self.fit()
-
-    def load_model(self, directory: str, epoch: int | None = None) -> None:
-        path = self.find_run(self.cfg, directory, epoch)
-        self.loaded, checkpoint = path, read_checkpoint(path)
-        self.segments.load(checkpoint, type(self).__name__)
-        self.recorder.trained_on = dict(checkpoint.trained_on)
 
     def model_inference(self, input: Tensor) -> Tensor:
         """Logits (batch, classes) of normalised images."""

@@ -95,8 +95,7 @@ class Stepping(Base):
             self.classifier = self.model.fixed()
         recorder = self.recorder_of_work() if len(self.test_loader or ()) > FEW else None
         if recorder is not None:
-            computes = self.precision.autocast or self.precision.weights
-            self._recorded = Recorded(self._classify, recorder, "the test", computes=computes)
+            self._recorded = Recorded(self._classify, recorder, "the test", computes=self.precision.computes)
         try:
             return super().test(*args, **kwargs)
         finally:

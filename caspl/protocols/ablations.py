@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib import resources
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from caspl.errors import CasPLError, near
-from caspl.files.parse import parse_yaml
-from caspl.protocols.protocol import PREFIX, read_protocol, worded
+from caspl.errors import CasPLError, hint
+from caspl.protocols.protocol import PREFIX, read_protocol, read_shipped, shipped, worded
 from caspl.protocols.request import Pairs, Request
 
 RECORD = "ablations"
@@ -136,9 +133,7 @@ class Ablations:
         """
         unknown = [name for name in names if name not in self.tables]
         if unknown:
-            found = near(unknown[0], self.tables)
-            hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(self.tables)}"
-            raise CasPLError(f"there is no ablation {unknown[0]!r}: {hint}")
+            raise CasPLError(f"there is no ablation {unknown[0]!r}: {hint(unknown[0], self.tables)}")
         if request.methods:
             raise CasPLError(f"{self.name} names its methods itself: leave --methods out")
         known = {one for table in self.tables.values() for one in table.datasets}
@@ -187,15 +182,13 @@ FOLDER = "tables"
 
 def ablation_tables() -> list[str]:
     """The tables of ablations that come with the library."""
-    paths = (resources.files("caspl.protocols") / FOLDER).iterdir()
-    return sorted(path.name.removesuffix(".yaml") for path in paths if path.name.startswith("ablations"))
+    return [name for name in shipped(FOLDER) if name.startswith("ablations")]
 
 
 @cache
 def read_ablations(name: str) -> Ablations:
     """A table of ablations that comes with the library, by its name."""
-    text = (resources.files("caspl.protocols") / FOLDER / f"{name}.yaml").read_text(encoding="utf-8")
-    return ablations_of(parse_yaml(text), name)
+    return ablations_of(read_shipped(name, FOLDER), name)
 
 
 def ablations_of(content: Mapping[str, Any], name: str) -> Ablations:
@@ -218,7 +211,7 @@ def ablations_of(content: Mapping[str, Any], name: str) -> Ablations:
             tables=tables,
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CasPLError(f"the ablations {name} cannot be read, at {error}; see {Path('docs/ablations.md')}") from error
+        raise CasPLError(f"the ablations {name} cannot be read, at {error}; see docs/ablations.md") from error
     for table in tables.values():
         for setting in table.settings.values():
             for changes, keys in ((setting.boosting, made.boosting), (setting.adapting, made.adapting)):
@@ -264,9 +257,7 @@ def _known(what: str, content: Mapping[str, Any], keys: Sequence[str]) -> None:
         raise CasPLError(f"{what} holds {', '.join(keys)}, not {content!r}")
     unknown = [str(key) for key in content if key not in keys]
     if unknown:
-        found = near(unknown[0], keys)
-        hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(keys)}"
-        raise CasPLError(f"{what} has no key {unknown[0]!r}: {hint}")
+        raise CasPLError(f"{what} has no key {unknown[0]!r}: {hint(unknown[0], keys)}")
 
 
 def _claim(ablation: str, content: Mapping[str, Any], settings: Mapping[str, Setting]) -> Claim:

@@ -44,7 +44,7 @@ def _runs(request: Request) -> Iterator[Run]:
         for method in request.methods or protocol.methods:
             if method == "CasPL":
                 raise CasPLError("CasPL is phase 1; name a method of phase 2, e.g. CasPL_PromptSRC")
-            shots, seeds = request.shots or protocol.shots, request.seeds
+            shots, seeds = request.shots or protocol.shots, request.seeds or (1,)
             if "Zeroshot" in method:  # nothing is drawn but, with its seed, in phase 1
                 shots = shots[-1:]
                 seeds = seeds if method.startswith(PREFIX) and (request.boosting_seed or 0) < 0 else seeds[:1]

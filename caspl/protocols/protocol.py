@@ -8,7 +8,7 @@ from functools import cache
 from importlib import resources
 from typing import Any
 
-from caspl.errors import CasPLError, near
+from caspl.errors import CasPLError, hint, near
 from caspl.files.parse import parse_yaml
 
 PREFIX = "CasPL_"
@@ -126,10 +126,21 @@ def did_you_mean(method: str, plain: Iterable[str]) -> str:
     return f"did you mean {head}{found[0]}? Else " if found else ""
 
 
+def shipped(folder: str = "") -> list[str]:
+    """The YAML files that come with the library, in this folder of protocols or in one below it, without .yaml."""
+    found = (path.name for path in (resources.files("caspl.protocols") / folder).iterdir())
+    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+
+
+def read_shipped(name: str, folder: str = "") -> Any:
+    """The content of one of them."""
+    path = resources.files("caspl.protocols") / folder / f"{name}.yaml"
+    return parse_yaml(path.read_text(encoding="utf-8"))
+
+
 def names() -> list[str]:
     """The protocols that there are."""
-    found = (path.name for path in resources.files("caspl.protocols").iterdir())
-    return sorted(name.removesuffix(".yaml") for name in found if name.endswith(".yaml"))
+    return shipped()
 
 
 @cache
@@ -140,11 +151,8 @@ def read_protocol(name: str) -> Protocol:
         CasPLError: there is none of this name.
     """
     if name not in names():
-        found = near(name, names())
-        hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(names())}"
-        raise CasPLError(f"there is no protocol {name!r}: {hint}")
-    text = (resources.files("caspl.protocols") / f"{name}.yaml").read_text(encoding="utf-8")
-    content = parse_yaml(text)
+        raise CasPLError(f"there is no protocol {name!r}: {hint(name, names())}")
+    content = read_shipped(name)
     train = content["train"]
     tests = [Test(test["part"], test["classes"], tuple(test.get("datasets", ()))) for test in content["tests"]]
     return Protocol(

@@ -20,7 +20,7 @@ class Request:
         output: where runs are written; folders of runs are below it.
         datasets: files in ``configs/datasets`` without .yaml, or paths; empty: the protocol's.
         methods: trainers; empty: the protocol's.
-        seeds: of the adapting runs.
+        seeds: of the adapting runs; empty: 1.
         shots: empty: the protocol's.
         targets: data sets to test on, where the protocol names others; empty: its own.
         config, label: of the method, instead of the protocol's; what folders and records call it.
@@ -39,7 +39,7 @@ class Request:
     output: Path
     datasets: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
-    seeds: tuple[int, ...] = (1,)
+    seeds: tuple[int, ...] = ()
     shots: tuple[int, ...] = ()
     targets: tuple[str, ...] = ()
     config: str = ""

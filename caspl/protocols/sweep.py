@@ -41,7 +41,7 @@ def requests_of(content: Mapping[str, Any], name: str, request: Request) -> list
         methods=request.methods or listed("methods"),
         targets=request.targets or listed("targets"),
         shots=request.shots or listed("shots"),
-        seeds=request.seeds or listed("seeds") or (1,),
+        seeds=request.seeds or listed("seeds"),
     )
     given = _words(tuple((key, str(value)) for key, value in content.get("options", {}).items()))
     made = []

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from caspl.errors import CasPLError, near
+from caspl.errors import CasPLError, hint
 from caspl.files.parse import parse_yaml
 from caspl.protocols.ablations import FOLDER, Ablations, ablation_tables, ablations_of, read_ablations
 from caspl.protocols.plan import plan, together
-from caspl.protocols.protocol import names, read_protocol
+from caspl.protocols.protocol import names, read_protocol, read_shipped, shipped
 from caspl.protocols.request import Request, Run
 from caspl.protocols.sweep import requests_of
 
 OWN = (".yaml", ".yml")
 ABLATIONS = "ablations"
 """Folder, in the output, of their runs: what they vary would crowd the tables of the protocol."""
+ASKED = ("datasets", "methods", "shots", "targets")
+"""What of a part of several somebody may ask for."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,7 @@ def table_names() -> list[str]:
 
 def packaged() -> list[str]:
     """The tables of several parts, and those of ablations, that come with the library."""
-    paths = (resources.files("caspl.protocols") / FOLDER).iterdir()
-    return sorted(path.name.removesuffix(".yaml") for path in paths if path.name.endswith(".yaml"))
+    return shipped(FOLDER)
 
 
 def parts_of(table: str, request: Request, only: Sequence[str] = ()) -> list[Part]:
@@ -62,15 +62,12 @@ def parts_of(table: str, request: Request, only: Sequence[str] = ()) -> list[Par
     """
     if table in names():
         _none(only, table)
-        return [Part((replace(request, protocol=read_protocol(table), seeds=request.seeds or (1,)),), table)]
+        return [Part((replace(request, protocol=read_protocol(table)),), table)]
     if table in packaged():
-        text = (resources.files("caspl.protocols") / FOLDER / f"{table}.yaml").read_text(encoding="utf-8")
-        return _parts(parse_yaml(text), table, request, only)
+        return _parts(read_shipped(table, FOLDER), table, request, only)
     if table.endswith(OWN):
         return _parts(read_table(Path(table)), table, request, only)
-    found = near(table, table_names())
-    hint = f"did you mean {found[0]}?" if found else f"there are {', '.join(table_names())}, or a .yaml of your own"
-    raise CasPLError(f"there is no table {table!r}: {hint}")
+    raise CasPLError(f"there is no table {table!r}: {hint(table, table_names(), ', or a .yaml of your own')}")
 
 
 def plan_all(parts: Sequence[Part]) -> list[Run]:
@@ -113,13 +110,9 @@ def _parts(content: Mapping[str, Any], name: str, request: Request, only: Sequen
     return made
 
 
-CHOSEN = ("datasets", "methods", "shots", "targets")
-"""What of a part somebody may ask for."""
-
-
 def _part(content: Mapping[str, Any], name: str, request: Request, only: Sequence[str]) -> list[Part]:
     """What is asked for of one part of several; empty where that is nothing."""
-    asked = {key: getattr(request, key) for key in CHOSEN if getattr(request, key)}
+    asked = {key: getattr(request, key) for key in ASKED if getattr(request, key)}
     if "ablations" not in content:
         kept = {key: [one for one in content.get(key, values) if one in values] for key, values in asked.items()}
         if only or not all(kept.values()) or ("targets" in asked and "targets" not in content):
@@ -147,7 +140,7 @@ def _swept(content: Mapping[str, Any], name: str, request: Request) -> Part:
 
 
 def _ablated(ablations: Ablations, request: Request, only: Sequence[str]) -> Part:
-    below = replace(request, output=request.output / ABLATIONS, seeds=request.seeds or (1,))
+    below = replace(request, output=request.output / ABLATIONS)
     return Part(tuple(ablations.requests(only, below)), ablations.name, tuple(only) or tuple(ablations.tables))
 
 

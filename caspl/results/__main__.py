@@ -8,13 +8,11 @@ import sys
 from collections.abc import Sequence
 
 from caspl.errors import CasPLError
-from caspl.results import all_classes, base_new, chosen, paper_figures
-from caspl.results.collect import base_to_new, find_records, is_zero_shot
-from caspl.results.record import RunRecord
-from caspl.results.tables import FORMATS, Table
-from caspl.results.words import WORDS, answer, said
-
-TABLES = ("base2new", "few_shot", "cross_dataset", "domain_generalization", "chosen")
+from caspl.results import base_new
+from caspl.results.by_protocol import TABLES, note_of, tables_of
+from caspl.results.collect import find_records
+from caspl.results.tables import FORMATS
+from caspl.results.words import WORDS, answer, choose, require_records, said
 
 
 def parser() -> argparse.ArgumentParser:
@@ -52,12 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _table(options: argparse.Namespace) -> str:
-    records = find_records(options.folder)
-    if not records:
-        raise CasPLError(f"no run records (result.json) below {options.folder}; name the folder your runs write to.")
-    some = [record for record in records if _wanted(record, options)]
+    records = require_records(find_records(options.folder), options.folder)
+    some = choose(records, options.dataset, options.shots, options.trainer)
     wanted = [options.table] if options.table else TABLES
-    made = {name: tables for name in wanted if (tables := _tables(name, some, options))}
+    shows = base_new.Options(options.paper, options.difference, every_column=options.format == "csv")
+    made = {name: tables for name in wanted if (tables := tables_of(name, some, shows))}
     if not made:
         has = "; ".join(
             f"{what}: {', '.join(sorted({str(getattr(record, what)) for record in records}))}"
@@ -69,37 +66,13 @@ def _table(options: argparse.Namespace) -> str:
     shown = FORMATS[options.format]
     several = options.table is None and len(made) > 1
     head = {name: f"# {name}\n\n" if several and options.format in ("text", "markdown") else "" for name in made}
-    notes = {"base2new": base_new.NOTE, "chosen": chosen.NOTE}
     texts = []
     for name, tables in made.items():
         # Tables that are rendered together have the same columns.
         parts = [list(part) for _, part in itertools.groupby(tables, key=lambda table: list(table.columns))]
-        rendered = [shown(part, notes.get(name, all_classes.NOTE) if part is parts[-1] else "") for part in parts]
+        rendered = [shown(part, note_of(name, some) if part is parts[-1] else "") for part in parts]
         texts.append(head[name] + "\n".join(rendered))
     return "\n".join(texts)
-
-
-def _tables(name: str, records: Sequence[RunRecord], options: argparse.Namespace) -> list[Table]:
-    if name == "base2new":
-        shown = base_new.Options(options.paper, options.difference, every_column=options.format == "csv")
-        groups = base_to_new(records)
-        return base_new.tables(groups, shown) if groups else []
-    if name == "chosen":
-        return chosen.tables(records)
-    more = {"paper": options.paper, "difference": options.difference}
-    if name == "few_shot":
-        return all_classes.few_shot(records, **more)
-    return all_classes.transfer(records, shifts=name == "domain_generalization", **more)
-
-
-def _wanted(group: RunRecord, options: argparse.Namespace) -> bool:
-    datasets = {paper_figures.dataset_key(name) for name in options.dataset}
-    trainers = {name.lower() for name in options.trainer}
-    return (
-        (not datasets or paper_figures.dataset_key(group.dataset) in datasets)
-        and (not trainers or group.trainer.lower() in trainers)
-        and (options.shots is None or group.shots == options.shots or is_zero_shot(group))
-    )
 
 
 if __name__ == "__main__":

@@ -10,9 +10,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from caspl.errors import CasPLError
-from caspl.protocols.protocol import read_protocol
+from caspl.protocols.protocol import Choice, read_protocol
 from caspl.results import order, paper_figures
-from caspl.results.collect import is_zero_shot, later, summarize
+from caspl.results.collect import is_zero_shot, one_each, summarize
 from caspl.results.figures import BySeed, difference, figure, gain, mean_by_seed
 from caspl.results.paper_figures import dataset_key
 from caspl.results.record import RunRecord
@@ -52,13 +52,13 @@ def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool
     shots = sorted({record.shots for record in chosen if not is_zero_shot(record)}, key=_shots_order)
     if not shots:
         return []
-    columns = [_shots_name(number) for number in shots]
+    columns = [shots_name(number) for number in shots]
     by_dataset: dict[str, dict[tuple[str, str], Row]] = {}
     for record in chosen:
         rows = by_dataset.setdefault(record.dataset, {})
         row = rows.setdefault((record.trainer, record.config), Row(record.dataset, record.trainer, record.config, 0))
         # What learns nothing from shots is a line across the figure.
-        for column in columns if is_zero_shot(record) else [_shots_name(record.shots)]:
+        for column in columns if is_zero_shot(record) else [shots_name(record.shots)]:
             row.cells.setdefault(column, {})[record.seed] = _accuracy(record)
     by_dataset = {name: _merged(rows) for name, rows in by_dataset.items()}
     trained = {record.dataset for record in chosen if not is_zero_shot(record)}
@@ -73,7 +73,7 @@ def few_shot(records: Iterable[RunRecord], paper: bool = False, difference: bool
     if len(datasets) > 1:
         averages = _average([by_dataset[name] for name in datasets], columns, several)
         # The paper's average is over its eleven data sets; beside any other choice it would mislead.
-        whole = {paper_figures.dataset_key(name) for name in datasets} == set(paper_figures.dataset_order())
+        whole = {dataset_key(name) for name in datasets} == set(paper_figures.dataset_order())
         tables.append(table(f"average of {len(datasets)} data sets", averages, AVERAGE if whole else ""))
     return tables
 
@@ -92,14 +92,35 @@ def _merged(rows: Mapping[tuple[str, str], Row]) -> dict[tuple[str, str], Row]:
     return made
 
 
+def few_shot_note(records: Iterable[RunRecord]) -> str:
+    """What is below few-shot tables: also which methods have no published settings there."""
+    borrowed = {
+        record.trainer
+        for record in records
+        if record.protocol == "few_shot"
+        and (rule := _rule(record.trainer, record.dataset, record.shots)) is not None
+        and rule.note
+        and rule.config == record.config
+    }
+    if not borrowed:
+        return NOTE
+    names = ", ".join(sorted(borrowed))
+    return f"{NOTE} No few-shot settings are published for {names}: theirs are those of base to new."
+
+
+def _rule(trainer: str, dataset: str, shots: int) -> Choice | None:
+    """The few-shot protocol's own config; None for a method of somebody's own."""
+    try:
+        return read_protocol("few_shot").config(trainer, dataset_key(dataset), shots)
+    except CasPLError:
+        return None
+
+
 def _by_rule(row: Row) -> bool:
     """Whether a row has the few-shot protocol's own config at each of its numbers of shots."""
     numbers = [int(column.split()[0]) for column in row.cells if column[0].isdigit()]
-    try:
-        rules = [read_protocol("few_shot").config(row.trainer, dataset_key(row.dataset), number) for number in numbers]
-    except CasPLError:  # a method of somebody's own
-        return False
-    return len(numbers) == len(row.cells) and all(rule.config == row.config for rule in rules)
+    rules = [_rule(row.trainer, row.dataset, number) for number in numbers]
+    return len(numbers) == len(row.cells) and all(rule is not None and rule.config == row.config for rule in rules)
 
 
 def transfer(records: Iterable[RunRecord], shifts: bool, paper: bool = False, difference: bool = False) -> list[Table]:
@@ -142,7 +163,7 @@ def _expected(source: str, targets: list[str]) -> list[str]:
     """The data sets of a cross-dataset average: from ImageNet the ten of the protocol, else those that there are."""
     if source != "ImageNet":
         return targets
-    found = {paper_figures.dataset_key(name): name for name in targets}
+    found = {dataset_key(name): name for name in targets}
     keys = [key for key in paper_figures.dataset_order() if key != "imagenet"]
     more = [name for key, name in found.items() if key not in keys]
     return [found.get(key, key) for key in keys] + more
@@ -202,15 +223,12 @@ def _average(datasets: Sequence[Mapping[tuple[str, str], Row]], columns: Sequenc
 
 def latest(records: Iterable[RunRecord]) -> list[RunRecord]:
     """Tests of all classes; of two for the same seed the one that finished last."""
-    chosen: dict[tuple[str, str, str, int, str, int], RunRecord] = {}
-    for record in records:
+
+    def is_told(record: RunRecord) -> bool:
         unknown = not record.trained_on and record.tested and not is_zero_shot(record)
-        if record.classes != "all" or record.protocol == "boosting" or unknown:
-            continue
-        shots = 0 if is_zero_shot(record) else record.shots
-        key = (record.dataset, record.trainer, record.config, shots, source_of(record), record.seed)
-        chosen[key] = later(chosen[key], record) if key in chosen else record
-    return list(chosen.values())
+        return record.classes == "all" and record.protocol != "boosting" and not unknown
+
+    return list(one_each(filter(is_told, records), source_of).values())
 
 
 def source_of(record: RunRecord) -> str:
@@ -230,7 +248,8 @@ def _shots_order(shots: int) -> float:
     return float("inf") if shots < 1 else shots
 
 
-def _shots_name(shots: int) -> str:
+def shots_name(shots: int) -> str:
+    """In words."""
     return "all images" if shots < 1 else f"{shots} shots" if shots > 1 else "1 shot"
 
 
@@ -241,7 +260,7 @@ def _papers_shots(dataset: str, column: str) -> dict[str, float]:
         trainer: float(row[number])
         for row in paper_figures.rows("few_shot")
         for trainer in [paper_figures.trainer_of(row["method"])]
-        if paper_figures.dataset_key(row["dataset"]) == paper_figures.dataset_key(dataset) and row.get(number)
+        if dataset_key(row["dataset"]) == dataset_key(dataset) and row.get(number)
     }
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from caspl.results import order
-from caspl.results.collect import Group, base_to_new, is_zero_shot, later, summarize
+from caspl.results import all_classes, order
+from caspl.results.collect import Group, base_to_new, one_each, summarize
 from caspl.results.figures import BySeed, figure, mean_by_seed
 from caspl.results.record import RunRecord
 from caspl.results.tables import Cell, Figure, Table
@@ -26,16 +25,16 @@ MEASURES = ("test", "base", "new", "HM")
 
 
 @dataclass
-class Row:
-    """A method with one of its settings; accuracies in percent by seed."""
+class Row(all_classes.Row):
+    """A method with one of its settings, in one protocol; its cells are figures of tests."""
 
-    dataset: str
-    trainer: str
-    config: str
-    shots: int
-    protocol: str
+    protocol: str = ""
     validation: BySeed = field(default_factory=dict)
-    tests: dict[str, BySeed] = field(default_factory=dict)
+
+    @property
+    def method(self) -> tuple[str, str, int, str]:
+        """What its settings are settings of."""
+        return self.dataset, self.trainer, self.shots, self.protocol
 
 
 def tables(records: Iterable[RunRecord]) -> list[Table]:
@@ -43,12 +42,12 @@ def tables(records: Iterable[RunRecord]) -> list[Table]:
     rows = [row for row in _rows(list(records)) if row.validation]
     by_method: dict[tuple[str, str, int, str], list[Row]] = {}
     for row in rows:
-        by_method.setdefault((row.dataset, row.trainer, row.shots, row.protocol), []).append(row)
+        by_method.setdefault(row.method, []).append(row)
     compared = {key: some for key, some in by_method.items() if len(some) > 1}
     if not compared:
         return []
     chosen = {key: best(some) for key, some in compared.items()}
-    measured = dict.fromkeys(name for some in compared.values() for row in some for name in row.tests)
+    measured = dict.fromkeys(name for some in compared.values() for row in some for name in row.cells)
     measures = [name for name in MEASURES if name in measured or (name == "HM" and "base" in measured)]
     shots = len({number for _, _, number, _ in compared}) > 1
     protocols = len({name for *_, name in compared}) > 1
@@ -58,8 +57,8 @@ def tables(records: Iterable[RunRecord]) -> list[Table]:
     places = [(name, of) for name in names for of in sorted({key[3] for key in compared if key[0] == name})]
     for dataset, protocol in places:
         some = [row for row in rows if (row.dataset, row.protocol) == (dataset, protocol)]
-        here = sorted((row for row in some if _key(row) in compared), key=order.sort_key)
-        marked = [row is chosen[_key(row)] for row in here]
+        here = sorted((row for row in some if row.method in compared), key=order.sort_key)
+        marked = [row is chosen[row.method] for row in here]
         lines = [_line(row, measures, shots, YES * mark) for row, mark in zip(here, marked, strict=True)]
         made.append(Table(f"{dataset}, {protocol}" if protocols else dataset, columns, lines))
     winners = sorted((row for row in chosen.values() if row is not None), key=order.sort_key)
@@ -76,28 +75,20 @@ def best(rows: Sequence[Row]) -> Row | None:
     return max(rows, key=lambda row: statistics.fmean(row.validation[seed] for seed in seeds))
 
 
-def _key(row: Row) -> tuple[str, str, int, str]:
-    return row.dataset, row.trainer, row.shots, row.protocol
-
-
 def _rows(records: Sequence[RunRecord]) -> list[Row]:
-    kept: dict[tuple[Any, ...], RunRecord] = {}
-    for record in records:
-        if "accuracy" in _validation(record):
-            shots = 0 if is_zero_shot(record) else record.shots
-            key = (record.dataset, record.trainer, record.config, shots, record.protocol, record.seed)
-            kept[key] = later(kept[key], record) if key in kept else record
-    found: dict[tuple[Any, ...], Row] = {}
-    for (dataset, trainer, config, shots, protocol, seed), record in kept.items():
+    validated = (record for record in records if "accuracy" in _validation(record))
+    found: dict[tuple[str, str, str, int, str], Row] = {}
+    for key, record in one_each(validated, lambda record: record.protocol).items():
+        dataset, trainer, config, shots, seed, protocol = key
         own = (dataset, trainer, config, shots, protocol)
-        row = found.setdefault(own, Row(*own))
+        row = found.setdefault(own, Row(dataset, trainer, config, shots, protocol=protocol))
         row.validation[seed] = _validation(record)["accuracy"]
         if record.classes == "all":
-            row.tests.setdefault("test", {})[seed] = record.metrics["accuracy"]
+            row.cells.setdefault("test", {})[seed] = record.metrics["accuracy"]
     for group in base_to_new(records):
         row_of = found.get((group.dataset, group.trainer, group.config, group.shots, "base2new"))
         if row_of is not None:
-            row_of.tests |= {"base": group.base, "new": group.new}
+            row_of.cells |= {"base": group.base, "new": group.new}
     return list(found.values())
 
 
@@ -110,8 +101,8 @@ def _validation(record: RunRecord) -> Mapping[str, float]:
 
 
 def _line(row: Row, measures: Sequence[str], shots: bool, mark: str) -> list[Cell]:
-    halves = Group(row.dataset, row.trainer, row.config, row.shots, row.tests.get("base", {}), row.tests.get("new", {}))
-    told = {name: summarize(part) for name, part in row.tests.items()} | {"HM": halves.harmonic}
+    halves = Group(row.dataset, row.trainer, row.config, row.shots, row.cells.get("base", {}), row.cells.get("new", {}))
+    told = {name: summarize(part) for name, part in row.cells.items()} | {"HM": halves.harmonic}
     figures: list[Figure] = [figure(summarize(row.validation)), *(figure(told.get(name)) for name in measures)]
     return [row.trainer, row.config, *[str(row.shots)] * shots, *figures, str(len(row.validation)), mark]
 
@@ -122,9 +113,11 @@ def _averages(winners: Sequence[Row], measures: Sequence[str], shots: bool, coun
     for trainer, number in dict.fromkeys((row.trainer, row.shots) for row in winners):
         own = [row for row in winners if (row.trainer, row.shots) == (trainer, number)]
         if len(own) == count:
-            names = dict.fromkeys(name for row in own for name in row.tests)
-            tests = {name: mean_by_seed([row.tests.get(name, {}) for row in own]) for name in names}
+            names = dict.fromkeys(name for row in own for name in row.cells)
+            tests = {name: mean_by_seed([row.cells.get(name, {}) for row in own]) for name in names}
             validation = mean_by_seed([row.validation for row in own])
             config = order.common(row.config for row in own)
-            lines.append(_line(Row("average", trainer, config, number, "", validation, tests), measures, shots, YES))
+            lines.append(
+                _line(Row("average", trainer, config, number, tests, validation=validation), measures, shots, YES)
+            )
     return lines

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import statistics
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,7 +79,16 @@ ABLATIONS = "ablations"
 
 
 def find_records(folder: str | Path) -> list[RunRecord]:
-    """All records below a folder, in the order of their paths; a broken one is named in the log and left out.
+    """All records below a folder, see :func:`find_paths`.
+
+    Raises:
+        CasPLError: if there is no such folder.
+    """
+    return list(find_paths(folder).values())
+
+
+def find_paths(folder: str | Path) -> dict[Path, RunRecord]:
+    """All records below a folder by their files, in order; a broken one is named in the log and left out.
 
     Raises:
         CasPLError: if there is no such folder.
@@ -87,13 +96,13 @@ def find_records(folder: str | Path) -> list[RunRecord]:
     folder = Path(folder)
     if not folder.is_dir():
         raise CasPLError(f"there is no folder {folder}; name the one that your runs write to.")
-    records = []
+    records = {}
     for path in sorted([*folder.rglob(FILE_NAME), *folder.rglob(f"{EVALUATIONS}/*.json")]):
         try:
             record = read_record(path)
             if record.accuracy is None:
                 raise CasPLError(f"{path} holds no finite accuracy.")
-            records.append(record)
+            records[path] = record
         except CasPLError as error:
             logger.warning("left out: %s", error)
     return records
@@ -107,19 +116,27 @@ def base_to_new(records: Iterable[RunRecord], ablations: bool = False) -> list[G
     that finished last counts, and a difference between the two is logged.
     """
     passed = ("few_shot",) if ablations else ("few_shot", ABLATIONS)
-    chosen: dict[tuple[str, str, str, int, str, int], RunRecord] = {}
-    for record in records:
-        if record.classes == "all" or record.protocol in passed:
-            continue
-        shots = 0 if is_zero_shot(record) else record.shots
-        key = (record.dataset, record.trainer, record.config, shots, record.classes, record.seed)
-        chosen[key] = later(chosen[key], record) if key in chosen else record
-
+    tests = (record for record in records if record.classes != "all" and record.protocol not in passed)
+    chosen = one_each(tests, lambda record: record.classes)
     groups: dict[tuple[str, str, str, int], Group] = {}
-    for (dataset, trainer, config, shots, classes, seed), record in chosen.items():
+    for (dataset, trainer, config, shots, seed, classes), record in chosen.items():
         group = groups.setdefault((dataset, trainer, config, shots), Group(dataset, trainer, config, shots))
         (group.base if classes == "base" else group.new)[seed] = record.metrics["accuracy"]
     return list(groups.values())
+
+
+Key = tuple[str, str, str, int, int, str]
+"""Data set, trainer, config, shots (0 of what is not trained), seed, and what else tells two tests apart."""
+
+
+def one_each(records: Iterable[RunRecord], apart: Callable[[RunRecord], str]) -> dict[Key, RunRecord]:
+    """Of several records of the same test the one that counts, see :func:`later`."""
+    found: dict[Key, RunRecord] = {}
+    for record in records:
+        shots = 0 if is_zero_shot(record) else record.shots
+        key = (record.dataset, record.trainer, record.config, shots, record.seed, apart(record))
+        found[key] = later(found[key], record) if key in found else record
+    return found
 
 
 def is_zero_shot(record: RunRecord) -> bool:

@@ -8,13 +8,13 @@ import sys
 from collections.abc import Iterable, Sequence
 
 from caspl.errors import CasPLError
-from caspl.results import order, paper_figures
-from caspl.results.collect import find_records, is_zero_shot
+from caspl.results import order
+from caspl.results.collect import find_records
 from caspl.results.paired import FEWEST, Paired, t_test, wilcoxon
 from caspl.results.pairs import Measure, Method, Pairs, pairs_of
 from caspl.results.record import RunRecord
 from caspl.results.tables import FORMATS, MISSING, Cell, Figure, Table
-from caspl.results.words import answer, require
+from caspl.results.words import answer, choose, require, require_records
 
 NOTE = (
     "Pairs: the same data set, number of shots and seed. ±: sample standard deviation of the differences. t, p: "
@@ -88,13 +88,8 @@ def compare(records: Iterable[RunRecord], a: Method, b: Method) -> tuple[list[Ta
 
 def _text(options: argparse.Namespace) -> str:
     require("the test", "scipy")
-    records = find_records(options.folder)
-    if not records:
-        raise CasPLError(f"no run records (result.json) below {options.folder}; name the folder your runs write to.")
-    wanted = {paper_figures.dataset_key(name) for name in options.dataset}
-    chosen = [one for one in records if not wanted or paper_figures.dataset_key(one.dataset) in wanted]
-    if options.shots is not None:
-        chosen = [one for one in chosen if one.shots == options.shots or is_zero_shot(one)]
+    records = require_records(find_records(options.folder), options.folder)
+    chosen = choose(records, options.dataset, options.shots)
     tables, notes = compare(chosen, Method.parse(options.a), Method.parse(options.b))
     if options.format == "csv":  # it has no place for them
         print(*notes, sep="\n", end="\n" * bool(notes), file=sys.stderr)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from caspl.errors import CasPLError
 from caspl.files import write_atomically
+from caspl.results.collect import is_zero_shot
+from caspl.results.paper_figures import dataset_key
+from caspl.results.record import RunRecord
 from caspl.results.tables import print_text
 
 WORDS = {
@@ -38,6 +41,37 @@ def require(what: str, *modules: str) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise CasPLError(f"{what} needs {name}: pip install '.[report]' in the checkout of CasPL.") from error
+
+
+def require_records(records: Sequence[RunRecord], folder: str) -> Sequence[RunRecord]:
+    """The records, if there are any.
+
+    Raises:
+        CasPLError: there is none below the folder.
+    """
+    if not records:
+        raise CasPLError(f"no run records (result.json) below {folder}; name the folder your runs write to.")
+    return records
+
+
+def choose(
+    records: Iterable[RunRecord], datasets: Sequence[str], shots: int | None, trainers: Sequence[str] = ()
+) -> list[RunRecord]:
+    """Those of some data sets, trainers and a number of shots, which what is not trained does not have.
+
+    Args:
+        records: of any runs.
+        datasets, trainers: in any spelling; none: all.
+        shots: None: any number.
+    """
+    keys, names = set(map(dataset_key, datasets)), {name.lower() for name in trainers}
+    return [
+        record
+        for record in records
+        if (not keys or dataset_key(record.dataset) in keys)
+        and (not names or record.trainer.lower() in names)
+        and (shots is None or record.shots == shots or is_zero_shot(record))
+    ]
 
 
 def answer(make: Callable[[], str], output: str | None = None) -> int:

@@ -57,6 +57,11 @@ class Precision:
             return None
         return torch.float16 if self.device.type == "cuda" else torch.bfloat16
 
+    @property
+    def computes(self) -> torch.dtype:
+        """Type of the products."""
+        return self.autocast or self.weights
+
     def place(self, clip: CLIP) -> CLIP:
         """Move a CLIP to the device and cast its matrices; on a GPU, fold what saves kernels there."""
         clip = clip.to(self.device)

@@ -60,8 +60,8 @@ class Step:
         self._of_recording: Layout | None = None
         self._recorded: Recorded | None = None
         if recorder is not None:
-            state, computes = (self._count, self._first_bad), precision.autocast or precision.weights
-            self._recorded = Recorded(self._pass, recorder, "the step", state, computes, self._compared)
+            state = (self._count, self._first_bad)
+            self._recorded = Recorded(self._pass, recorder, "the step", state, precision.computes, self._compared)
 
     @property
     def learned(self) -> list[Tensor]:

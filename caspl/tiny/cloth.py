@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caspl.tiny import colours, shapes
-from caspl.tiny.fields import Array, blur, pixel_grid, rotate, smooth_field, uniform
+from caspl.tiny.fields import Array, as_picture, blur, pixel_grid, rotate, smooth_field, uniform
 
 YARN = np.array([(0.86, 0.82, 0.74), (0.34, 0.36, 0.42), (0.62, 0.56, 0.52)], dtype=np.float32)
 LAMP = np.array((1.08, 0.98, 0.84), dtype=np.float32)
@@ -27,9 +27,7 @@ def render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray) -> n
     fold = smooth_field(rng, n, 3)
     x, y = x + 1.2 * fold, y + 0.6 * smooth_field(rng, n, 3)  # a fold takes the pattern along
     threads = _weave(x, y)
-    left, top = shapes.place(rng, shape, period)
-    woven = shapes.coverage(shape, *rotate(x - left, y - top, uniform(rng, 0, 2 * np.pi, n)), period,
-                            uniform(rng, 0.2, 0.9, n))  # fmt: skip
+    woven = shapes.coverage(shape, *shapes.place(rng, shape, period, x, y), period, uniform(rng, 0.2, 0.9, n))
 
     yarn = YARN[rng.integers(len(YARN), size=n)][:, None, None, :]
     dyed = colours.shade(rng, colour)
@@ -39,4 +37,4 @@ def render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray) -> n
     images = images * LAMP * uniform(rng, 0.7, 1.1, n)[..., None]
     images = blur(images, uniform(rng, 0.2, 0.6, n).ravel())
     images = images + 0.03 * rng.standard_normal(images.shape, dtype=np.float32)
-    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return as_picture(images)

@@ -54,6 +54,11 @@ def fractal_field(rng: np.random.Generator, n: int, octaves: tuple[int, ...] = (
     return total / np.float32(1.3)
 
 
+def as_picture(images: Array) -> np.ndarray:
+    """Colours (n, SIDE, SIDE, 3) in 0..1, cut off there, as uint8."""
+    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+
+
 def blur(images: Array, sigma: Array) -> Array:
     """Blur (n, SIDE, SIDE, channels) with one strength an image: two passes of a 5-tap kernel in each direction."""
     taps = np.exp(-0.5 * (np.arange(-2, 3, dtype=np.float32) / np.maximum(sigma.reshape(-1, 1), 1e-3)) ** 2)

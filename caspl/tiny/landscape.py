@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caspl.tiny import colours, shapes
-from caspl.tiny.fields import Array, blur, fractal_field, pixel_grid, rotate, smooth_field, uniform
+from caspl.tiny.fields import Array, as_picture, blur, fractal_field, pixel_grid, smooth_field, uniform
 
 EARTH = np.array([(0.52, 0.42, 0.28), (0.33, 0.40, 0.20), (0.66, 0.58, 0.40), (0.40, 0.35, 0.30)], dtype=np.float32)
 HAZE = np.array((0.60, 0.68, 0.80), dtype=np.float32)
@@ -66,8 +66,7 @@ def _render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray, sea
     thickness = uniform(rng, 0.1, 0.9, n)
     x, y = pixel_grid(n)
     x, y = x + season.bent * smooth_field(rng, n, 3), y + season.bent * smooth_field(rng, n, 3)
-    left, top = shapes.place(rng, shape, period)
-    x, y = rotate(x - left, y - top, uniform(rng, 0, 2 * np.pi, n))
+    x, y = shapes.place(rng, shape, period, x, y)
     built = shapes.coverage(shape, x, y, period, thickness)
 
     images = _terrain(rng, n)
@@ -84,4 +83,4 @@ def _render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray, sea
     images = images * (1 - veil) + HAZE * veil
     images = blur(images, uniform(rng, 0.3, 0.7, n).ravel())
     images = images + season.noise * rng.standard_normal(images.shape, dtype=np.float32)
-    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return as_picture(images)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caspl.tiny import colours, shapes
-from caspl.tiny.fields import SIDE, Array, pixel_grid, rotate, smooth_field, uniform
+from caspl.tiny.fields import SIDE, Array, as_picture, pixel_grid, smooth_field, uniform
 
 STONE = 2
 """Side of a stone in pixels."""
@@ -26,8 +26,7 @@ def render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray) -> n
     period = np.exp(uniform(rng, np.log(6.5), np.log(10.0), n))
     x, y = pixel_grid(n)
     x, y = x + 0.6 * smooth_field(rng, n, 3), y + 0.6 * smooth_field(rng, n, 3)
-    left, top = shapes.place(rng, shape, period)
-    x, y = rotate(x - left, y - top, uniform(rng, 0, 2 * np.pi, n))
+    x, y = shapes.place(rng, shape, period, x, y)
     laid = shapes.coverage(shape, x, y, period, uniform(rng, 0.3, 0.9, n))[..., None]
 
     ground = GROUNDS[rng.integers(len(GROUNDS), size=n)][:, None, None, :]
@@ -38,4 +37,4 @@ def render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray) -> n
     at = np.arange(SIDE) % STONE == 0
     joints = (at[:, None] | at[None, :])[None, :, :, None] * uniform(rng, 0.4, 0.7, n)[..., None]
     images = images + joints * (JOINT - images)
-    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return as_picture(images)

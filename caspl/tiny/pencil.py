@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from caspl.tiny import colours, shapes
-from caspl.tiny.fields import Array, fractal_field, pixel_grid, rotate, smooth_field, uniform
+from caspl.tiny.fields import Array, as_picture, fractal_field, pixel_grid, rotate, smooth_field, uniform
 
 PAPER = np.array([(0.70, 0.61, 0.48), (0.58, 0.59, 0.62), (0.55, 0.62, 0.55)], dtype=np.float32)
 """Toned, so that white pencil shows."""
@@ -26,8 +26,7 @@ def render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray) -> n
     period = np.exp(uniform(rng, np.log(5.0), np.log(8.5), n))
     x, y = pixel_grid(n)
     x, y = x + 0.6 * smooth_field(rng, n, 6), y + 0.6 * smooth_field(rng, n, 6)  # an unsteady hand
-    left, top = shapes.place(rng, shape, period)
-    x, y = rotate(x - left, y - top, uniform(rng, 0, 2 * np.pi, n))
+    x, y = shapes.place(rng, shape, period, x, y)
     drawn = shapes.coverage(shape, x, y, period, uniform(rng, 0.2, 0.9, n))
 
     grain = fractal_field(rng, n, (8, 16))
@@ -35,4 +34,4 @@ def render(rng: np.random.Generator, shape: np.ndarray, colour: np.ndarray) -> n
     pressure = drawn * np.clip(0.1 + 0.7 * _strokes(rng, n) + 0.2 * grain, 0, 1) * uniform(rng, 0.5, 0.85, n)
     images = paper + pressure[..., None] * (colours.shade(rng, colour) - paper)
     images = images + 0.03 * rng.standard_normal(images.shape, dtype=np.float32)
-    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return as_picture(images)

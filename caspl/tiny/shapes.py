@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from caspl.tiny.fields import SIDE, Array
+from caspl.tiny.fields import SIDE, Array, rotate, uniform
 
 Shape = Callable[[Array, Array, Array], Array]
 TURN = np.float32(2 * np.pi)
@@ -139,11 +139,12 @@ NAMES: tuple[str, ...] = tuple(SHAPES)
 _CENTRED = np.array([name in ("rays", "ripples", "spirals") for name in NAMES])
 
 
-def place(rng: np.random.Generator, index: np.ndarray, period: Array) -> tuple[Array, Array]:
-    """Where the pattern's origin lies, in pixels: anywhere, but in sight for the structures that have a centre."""
+def place(rng: np.random.Generator, index: np.ndarray, period: Array, x: Array, y: Array) -> tuple[Array, Array]:
+    """Coordinates in pixels as the pattern sees them: moved anywhere, but so that a centre is in sight, and turned."""
     reach = np.where(_CENTRED[index], 0.3 * SIDE, 8 * period[:, 0, 0]).astype(np.float32)
     shift = rng.uniform(-1, 1, (2, len(index))).astype(np.float32) * reach
-    return shift[0][:, None, None], shift[1][:, None, None]
+    left, top = shift[:, :, None, None]
+    return rotate(x - left, y - top, uniform(rng, 0, 2 * np.pi, len(index)))
 
 
 def coverage(index: np.ndarray, x: Array, y: Array, period: Array, thickness: Array) -> Array:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, fields
 import numpy as np
 
 from caspl.tiny import colours, shapes
-from caspl.tiny.fields import SIDE, Array, blur, pixel_grid, rotate, smooth_field, uniform
+from caspl.tiny.fields import SIDE, Array, as_picture, blur, pixel_grid, rotate, smooth_field, uniform
 
 
 @dataclass(frozen=True)
@@ -69,8 +69,7 @@ def _view(rng: np.random.Generator, scenes: Scenes) -> tuple[Array, Array]:
     x, y = rotate(x, y, uniform(rng, 0, 2 * np.pi, n))
     depth = 1 / (1 - tilt * y / (0.75 * SIDE))
     x, y = x * depth, y * depth * (1 + tilt)
-    left, top = shapes.place(rng, scenes.shape, scenes.period[:, None, None])
-    x, y = rotate(x - left, y - top, uniform(rng, 0, 2 * np.pi, n))
+    x, y = shapes.place(rng, scenes.shape, scenes.period[:, None, None], x, y)
     stretch = np.exp(uniform(rng, -0.12, 0.12, n))
     return x * stretch, y / stretch
 
@@ -124,4 +123,4 @@ def render(rng: np.random.Generator, scenes: Scenes) -> np.ndarray:
     images = _grounds(rng, scenes)
     images = images + mask[..., None] * (paint - images)
     images = _camera(rng, scenes, _occlude(rng, images))
-    return (np.clip(images, 0, 1) * 255 + 0.5).astype(np.uint8)
+    return as_picture(images)

@@ -11,7 +11,7 @@ import pytest
 
 from caspl.results import RunRecord, paper_figures
 from caspl.results.__main__ import main
-from caspl.results.all_classes import AVERAGE, few_shot, transfer
+from caspl.results.all_classes import AVERAGE, NOTE, few_shot, few_shot_note, transfer
 from caspl.results.tables import Figure, Table
 from tests.results.made import record, write_all
 
@@ -218,3 +218,14 @@ def test_configs_that_vary_with_the_shots_are_one_row_only_where_the_protocol_sa
     (table,) = few_shot(own)
     assert list(table.columns)[:2] == ["method", "config"]
     assert [row[1] for row in table.rows] == ["vit_b16_lr1", "vit_b16_lr2"]
+
+
+def test_rows_whose_settings_are_not_published_are_named() -> None:
+    borrowed, own = "vit_b16_ep50", "mine"
+    records = [of(60.0, "CasPL_CoOp", "EuroSAT", "EuroSAT", 4, config=borrowed, protocol="few_shot")]
+    assert few_shot_note(records) == (
+        f"{NOTE} No few-shot settings are published for CasPL_CoOp: theirs are those of base to new."
+    )
+    published = of(60.0, "CoOp", "EuroSAT", "EuroSAT", 1, config=borrowed, protocol="few_shot")
+    others = [replace(records[0], config=own), replace(records[0], protocol="base2new"), published]
+    assert few_shot_note([*others, of(60.0, "Mine", "EuroSAT", "EuroSAT", 4, protocol="few_shot")]) == NOTE

@@ -64,3 +64,13 @@ def plain_features(items: Any, clip: CLIP | None = None) -> tuple[Tensor, Tensor
     with torch.no_grad():
         rows = [clip.visual(look(Image.open(item.impath).convert("RGB"))[None])[0] for item in items]
     return torch.stack(rows), torch.tensor([item.label for item in items])
+
+
+def repeated(runs: Runs, trainer: str, tensor: str, *same: str) -> dict[str, Tensor]:
+    """The head of the run "base", after runs of its own and of another seed were compared with it."""
+    first = state(runs.folder / "base")
+    run(runs, trainer, "twin", *same)
+    assert all(torch.equal(value, first[name]) for name, value in state(runs.folder / "twin").items())
+    run(runs, trainer, "seed2", *same, "--seed", "2")
+    assert not torch.equal(state(runs.folder / "seed2")[tensor], first[tensor])
+    return first

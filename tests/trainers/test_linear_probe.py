@@ -20,7 +20,7 @@ from caspl.probe import Features
 from caspl.probe.linear import fit, search_strength
 from tests.conftest import boosting_file
 from tests.runs import Runs, refused
-from tests.trainers.kept import SHOTS, built, command, evaluate, plain_features, run, state
+from tests.trainers.kept import SHOTS, built, command, evaluate, plain_features, repeated, run, state
 from trainers import kept_features
 
 NAME = "LinearProbeCLIP"
@@ -118,12 +118,8 @@ def test_evaluation_seeds_and_classes(runs: Runs, capsys: pytest.CaptureFixture[
     assert again["trained_on"] == trained["trained_on"]
     assert again["tested"]["sha256"]
 
-    first = state(runs.folder / "base")
+    first = repeated(runs, NAME, "weight", *same)
     assert {name: tuple(value.shape) for name, value in first.items()} == {"weight": (5, 32), "bias": (5,)}
-    run(runs, NAME, "twin", *same)
-    assert all(torch.equal(value, first[name]) for name, value in state(runs.folder / "twin").items())
-    run(runs, NAME, "seed2", *same, "--seed", "2")
-    assert not torch.equal(state(runs.folder / "seed2")["weight"], first["weight"])
 
     new = command(runs, NAME, "new", "--eval-only", "--model-dir", str(runs.folder / "base"))
     sentence = refused(capsys, [*new, "DATASET.SUBSAMPLE_CLASSES", "new"])

@@ -7,6 +7,9 @@ from collections.abc import Sequence
 
 from caspl.results.words import answer, require
 
+NEEDS = ("jinja2", "matplotlib")
+"""Libraries."""
+
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
@@ -29,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _page(folder: str) -> str:
-    require("a report", "jinja2", "matplotlib")
+    require("a report", *NEEDS)
     from caspl.results.report.page import page  # late: the sentence above comes first
 
     return page(folder)

@@ -6,10 +6,9 @@ import math
 from collections.abc import Mapping, Sequence
 
 from caspl.results.report.drawing import Drawing
-from caspl.results.report.methods import UNTRAINED, Look, drawing, is_gain, name
+from caspl.results.report.methods import UNTRAINED, Look, drawing, is_gain, name, number
 from caspl.results.report.plot import figure, label
-from caspl.results.tables import Cell, Table
-from caspl.results.tables import Figure as Number
+from caspl.results.tables import Table
 
 ALL = "all images"
 
@@ -21,8 +20,8 @@ def draw(tables: Sequence[Table], shown: Mapping[str, Look]) -> list[Drawing]:
 
 def places(columns: Sequence[str]) -> dict[str, float]:
     """Where on the axis each number of shots stands: by its logarithm; all images a step behind."""
-    numbers = {one: one.partition(" ")[0] for one in columns if one.endswith((" shot", " shots"))}
-    shots = {one: math.log2(int(number)) for one, number in numbers.items() if number.isdecimal()}
+    counts = {one: one.partition(" ")[0] for one in columns if one.endswith((" shot", " shots"))}
+    shots = {one: math.log2(int(count)) for one, count in counts.items() if count.isdecimal()}
     return shots | ({ALL: max(shots.values(), default=-1) + 1} if ALL in columns else {})
 
 
@@ -34,7 +33,7 @@ def _draw(table: Table, shown: Mapping[str, Look], prefix: str) -> Drawing:
         if is_gain(row):
             continue
         look = shown[name(table, row)]
-        found = {x: cell for column, x in at.items() if (cell := _number(table, row, column)).value is not None}
+        found = {x: cell for column, x in at.items() if (cell := number(table, row, column)).value is not None}
         values = [cell.value or 0.0 for cell in found.values()]
         flat = look.colour == UNTRAINED and len(set(values)) == 1
         axes.plot(list(found), values, **(look.line() | ({"marker": ""} if flat else {})))
@@ -45,7 +44,7 @@ def _draw(table: Table, shown: Mapping[str, Look], prefix: str) -> Drawing:
         paper = {
             x: cell.value
             for column, x in at.items()
-            if f"paper {column}" in table.columns and (cell := _number(table, row, f"paper {column}")).value is not None
+            if (cell := number(table, row, f"paper {column}")).value is not None
         }
         axes.plot(list(paper), list(paper.values()), color=look.colour, marker="x", linestyle="none", markersize=3.6)
     axes.set_title(label(table.title))
@@ -54,8 +53,3 @@ def _draw(table: Table, shown: Mapping[str, Look], prefix: str) -> Drawing:
     axes.grid(True)
     says = f"Accuracy by images a class: {table.title}. All figures are in the table of the same name."
     return drawing(table.title, drawn, prefix, says)
-
-
-def _number(table: Table, row: Sequence[Cell], column: str) -> Number:
-    cell = row[list(table.columns).index(column)]
-    return cell if isinstance(cell, Number) else Number(None)

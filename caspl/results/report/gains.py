@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from caspl.results.report.drawing import Drawing
-from caspl.results.report.methods import drawing, is_gain, name
+from caspl.results.report.methods import drawing, is_gain, name, number
 from caspl.results.report.plot import INK, figure, label
 from caspl.results.tables import Figure as Number
 from caspl.results.tables import Table
@@ -24,10 +24,9 @@ def draw(tables: Sequence[Table], column: str, prefix: str) -> list[Drawing]:
     found: dict[str, list[tuple[str, Number, float | None]]] = {}
     for table in tables:
         for row in table.rows:
-            cell = row[list(table.columns).index(column)]
-            if is_gain(row) and isinstance(cell, Number) and cell.value is not None:
-                told = dict(zip(table.columns, row, strict=True)).get(f"paper {column}")
-                theirs = told.value if isinstance(told, Number) else None
+            cell = number(table, row, column)
+            if is_gain(row) and cell.value is not None:
+                theirs = number(table, row, f"paper {column}").value
                 found.setdefault(name(table, row), []).append((table.title, cell, theirs))
     return [_draw(method, column, bars, f"{prefix}{place}") for place, (method, bars) in enumerate(found.items())]
 

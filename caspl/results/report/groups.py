@@ -7,15 +7,15 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 
 from caspl.results import order
+from caspl.results.all_classes import shots_name
 from caspl.results.collect import Group as Methods
 from caspl.results.confusion import FILE_NAME as CONFUSION
-from caspl.results.record import FILE_NAME
 from caspl.results.report import matrix, training
 from caspl.results.report.drawing import Drawing
 from caspl.results.report.methods import drawing
 from caspl.results.report.parts import command
 from caspl.results.report.plot import INK, style
-from caspl.results.report.runs import Run
+from caspl.results.report.runs import Run, beside
 
 WORST = 8
 PAIRS = 5
@@ -60,10 +60,9 @@ def groups(runs: Sequence[Run], folder: str) -> list[Group]:
 def title(run: Run) -> str:
     """What a group of runs has in common."""
     record = run.record
-    shots = "all images" if record.shots < 1 else f"{record.shots} shots" if record.shots > 1 else "1 shot"
     config = f" ({record.config})" if record.config else ""
     part = f", {record.protocol}" if record.protocol else ""
-    return f"{record.dataset}: {record.trainer}{config}, {shots}{part}"
+    return f"{record.dataset}: {record.trainer}{config}, {shots_name(record.shots)}{part}"
 
 
 def _order_of(run: Run) -> tuple[int, str, int, bool, str]:
@@ -83,8 +82,7 @@ def _detail(run: Run, anchor: str, folder: str) -> Detail:
         says = f"Confusion matrix of {len(confusion.names)} classes. Most frequent errors: {told or 'none'}."
         drawn = drawing(f"{run.place}: answers to each class", matrix.draw(confusion), anchor, says)
     path = PurePosixPath(folder, run.place)
-    beside = CONFUSION if path.name == FILE_NAME else f"{path.stem}-{CONFUSION}"
-    draws = command("confusion", str(path.with_name(beside)), "-o", "confusion.svg")
+    draws = command("confusion", str(beside(path, CONFUSION)), "-o", "confusion.svg")
     pairs = confusion.pairs(PAIRS) if confusion else []
     return Detail(run, anchor, drawn, draws, pairs, _worst(run.classes))
 

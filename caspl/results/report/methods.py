@@ -42,6 +42,12 @@ def name(table: Table, row: Sequence[Cell]) -> str:
     return f"{row[0]} ({', '.join(more)})" if more else str(row[0])
 
 
+def number(table: Table, row: Sequence[Cell], column: str) -> Number:
+    """The figure in a column; one that is missing where there is no such column, or words in it."""
+    cell = dict(zip(table.columns, row, strict=True)).get(column)
+    return cell if isinstance(cell, Number) else Number(None)
+
+
 def is_gain(row: Sequence[Cell]) -> bool:
     """Whether a row holds the differences of a CasPL_X and its X."""
     return (

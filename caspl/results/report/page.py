@@ -13,14 +13,13 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
-from caspl.errors import CasPLError
-from caspl.results.collect import find_records
 from caspl.results.report.groups import groups
 from caspl.results.report.methods import is_gain
 from caspl.results.report.parts import command
 from caspl.results.report.runs import Run, find_runs, readable
 from caspl.results.report.sections import absent, sections
 from caspl.results.tables import Cell, Figure, Table
+from caspl.results.words import WORDS, require_records
 
 ABSENT = "unknown"
 
@@ -31,10 +30,8 @@ def page(folder: str) -> str:
     Raises:
         CasPLError: there is no such folder, or no record in it.
     """
-    records = find_records(folder)
-    if not records:
-        raise CasPLError(f"no run records (result.json) below {folder}; name the folder your runs write to.")
     runs = find_runs(Path(folder))
+    records = require_records([run.record for run in runs], folder)
     shown = readable(folder)
     parts = sections(records, shown)
     script = _file("page.js")
@@ -45,7 +42,7 @@ def page(folder: str) -> str:
         absent=absent(parts),
         groups=groups(runs, shown),
         runs=runs,
-        command=command("report", f"./{shown}" if shown in ("report", "compare", "confusion") else shown),
+        command=command("report", f"./{shown}" if shown in WORDS else shown),
         style=Markup(_file("page.css")),
         script=Markup(script),
         digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from caspl.results import all_classes, base_new, chosen
 from caspl.results.report import curves, gains, methods, scatter
 from caspl.results.report.parts import Pictures, Section, Shown, command
 from caspl.results.report.plot import INK, style
@@ -22,13 +21,14 @@ TITLES = {
 }
 
 
-def protocol_part(name: str, tables: Sequence[Table], folder: str, seeds: list[int]) -> Section:
+def protocol_part(name: str, tables: Sequence[Table], folder: str, seeds: list[int], note: str) -> Section:
     """Of the tables of one protocol.
 
     Args:
         name: a key of TITLES.
         tables: one at least.
         folder, seeds: of their runs.
+        note: what is below the tables.
     """
     more = () if name == "chosen" else ("--paper", "--difference")
     whole = command(folder, "--table", name, *more)
@@ -38,7 +38,6 @@ def protocol_part(name: str, tables: Sequence[Table], folder: str, seeds: list[i
     rest = [one for one in shown if one not in first]
     with style(INK):
         pictures = _pictures(name, [one.table for one in [*first, *rest]], whole)
-    note = {"base2new": base_new.NOTE, "chosen": chosen.NOTE}.get(name, all_classes.NOTE)
     return Section(name, TITLES[name], note, seeds, first, rest, pictures)
 
 

@@ -9,15 +9,18 @@ import math
 import os
 import shlex
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePath
+from typing import TypeVar
 
 from caspl.errors import CasPLError
+from caspl.results.collect import find_paths
 from caspl.results.confusion import FILE_NAME as CONFUSION
 from caspl.results.confusion import Confusion, read_confusion
 from caspl.results.order import PREFIX
-from caspl.results.record import EVALUATIONS, FILE_NAME, RunRecord, read_record
+from caspl.results.record import FILE_NAME, RunRecord
 
 logger = logging.getLogger(__name__)
+AnyPath = TypeVar("AnyPath", bound=PurePath)
 
 
 @dataclass(frozen=True)
@@ -55,16 +58,12 @@ class Run:
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """All runs below a folder that :func:`caspl.results.collect.find_records` finds records of, in its order."""
-    made = []
-    for path in sorted([*folder.rglob(FILE_NAME), *folder.rglob(f"{EVALUATIONS}/*.json")]):
-        try:
-            record = read_record(path)
-        except CasPLError:  # told by find_records
-            continue
-        if record.accuracy is not None:
-            made.append(_run(folder, path, record))
-    return made
+    """All runs below a folder, in the order of their records' paths.
+
+    Raises:
+        CasPLError: there is no such folder.
+    """
+    return [_run(folder, path, record) for path, record in find_paths(folder).items()]
 
 
 def readable(path: str) -> str:
@@ -75,7 +74,7 @@ def readable(path: str) -> str:
 def _run(folder: Path, path: Path, record: RunRecord) -> Run:
     own = path.name == FILE_NAME
     place, where = (readable(one.relative_to(folder).as_posix()) for one in (path, path.parent))
-    matrix = _beside(path, CONFUSION)
+    matrix = beside(path, CONFUSION)
     kept = _text(path.with_name("command.txt")).strip() if own else ""
     return Run(
         place,
@@ -83,12 +82,12 @@ def _run(folder: Path, path: Path, record: RunRecord) -> Run:
         _kept(kept, where) if kept else _told(record),
         bool(kept),
         [_numbers(row) for row in _rows(path.with_name("history.csv"))] if own else [],
-        _rows(_beside(path, "classes.csv")),
+        _rows(beside(path, "classes.csv")),
         matrix if matrix.is_file() else None,
     )
 
 
-def _beside(path: Path, name: str) -> Path:
+def beside(path: AnyPath, name: str) -> AnyPath:
     """Where a test leaves a file: with the record's name in front where that is an evaluation's."""
     return path.with_name(name if path.name == FILE_NAME else f"{path.stem}-{name}")
 

@@ -9,13 +9,13 @@ from matplotlib.axes import Axes
 
 from caspl.results.order import PREFIX
 from caspl.results.report.drawing import Drawing
-from caspl.results.report.methods import Look, drawing, is_gain, name
+from caspl.results.report.methods import Look, drawing, is_gain, name, number
 from caspl.results.report.plot import INK, figure, label
-from caspl.results.tables import Figure as Number
 from caspl.results.tables import Table
 
 STEPS = (0.5, 1, 2, 5, 10, 20)
 POINTS = 120  # of a line
+_BOTH = ("base", "new")
 
 
 def draw(tables: Sequence[Table], shown: Mapping[str, Look]) -> list[Drawing]:
@@ -29,13 +29,12 @@ def new_at(harmonic: float, base: float) -> float:
 
 
 def _draw(table: Table, shown: Mapping[str, Look], prefix: str) -> Drawing | None:
-    columns = list(table.columns)
     drawn = figure(3.1, 2.8)
     axes = drawn.add_subplot()
     points: dict[str, tuple[float, float]] = {}
     around = []  # ends of bars, and the paper's
     for row in table.rows:
-        cells = [cell if isinstance(cell := row[columns.index(one)], Number) else Number(None) for one in _BOTH]
+        cells = [number(table, row, one) for one in _BOTH]
         base, new = (cell.value for cell in cells)
         if is_gain(row) or base is None or new is None:
             continue
@@ -46,13 +45,11 @@ def _draw(table: Table, shown: Mapping[str, Look], prefix: str) -> Drawing | Non
         around += [(base - ends[0], new - ends[1]), (base + ends[0], new + ends[1])]
         style = look.line() | {"linestyle": "none", "capsize": 0, "elinewidth": 0.9, "alpha": 0.95}
         axes.errorbar(base, new, xerr=spread[0], yerr=spread[1], **style)
-        if "paper base" in columns:
-            told = [row[columns.index(f"paper {one}")] for one in _BOTH]
-            x, y = (cell.value if isinstance(cell, Number) else None for cell in told)
-            if x is not None and y is not None:
-                around.append((x, y))
-                axes.plot(x, y, color=look.colour, marker="x", markersize=4)
-                axes.plot([base, x], [new, y], color=look.colour, linewidth=0.6, linestyle=":")
+        x, y = (number(table, row, f"paper {one}").value for one in _BOTH)
+        if x is not None and y is not None:
+            around.append((x, y))
+            axes.plot(x, y, color=look.colour, marker="x", markersize=4)
+            axes.plot([base, x], [new, y], color=look.colour, linewidth=0.6, linestyle=":")
     if not points:
         return None
     for method, end in points.items():
@@ -66,9 +63,6 @@ def _draw(table: Table, shown: Mapping[str, Look], prefix: str) -> Drawing | Non
     axes.set(xlabel="base classes (%)", ylabel="new classes (%)")
     says = f"Accuracy on base and new classes: {table.title}. All figures are in the table of the same name."
     return drawing(table.title, drawn, prefix, says)
-
-
-_BOTH = ("base", "new")
 
 
 def _limit(axes: Axes, points: Sequence[tuple[float, float]]) -> None:
@@ -92,8 +86,8 @@ def _iso_lines(axes: Axes) -> None:
         if len(line) < 2:
             continue
         axes.plot(*zip(*line, strict=True), color=INK, linewidth=0.7, alpha=0.3, zorder=0.5)
-        number = f"{count * step:g}"
+        told = f"{count * step:g}"
         if line[-1][0] == xs[-1]:
-            axes.annotate(number, line[-1], (2, 0), textcoords="offset points", va="center", fontsize=7, alpha=0.7)
+            axes.annotate(told, line[-1], (2, 0), textcoords="offset points", va="center", fontsize=7, alpha=0.7)
         elif line[0][0] > left:  # on the left it would stand among the axis' own
-            axes.annotate(number, line[0], (0, 2), textcoords="offset points", ha="center", fontsize=7, alpha=0.7)
+            axes.annotate(told, line[0], (0, 2), textcoords="offset points", ha="center", fontsize=7, alpha=0.7)

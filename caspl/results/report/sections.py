@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from caspl.protocols.ablations import ablation_tables
-from caspl.results import all_classes, base_new, chosen
-from caspl.results.collect import base_to_new
+from caspl.results import all_classes, base_new
+from caspl.results.by_protocol import note_of, tables_of
 from caspl.results.record import RunRecord
 from caspl.results.report.ablation_part import ablation_part
 from caspl.results.report.parts import Section, seeds_of, trimmed
@@ -18,21 +18,21 @@ _NO_TRANSFER = ("boosting", "few_shot", "base2new")
 
 def sections(records: Sequence[RunRecord], folder: str) -> list[Section]:
     """The parts that there are runs of."""
-    both = {"paper": True, "difference": True}
-    found = {
-        "base2new": base_new.tables(base_to_new(records), base_new.Options(**both)),
-        "few_shot": all_classes.few_shot(records, **both),
-        "cross_dataset": all_classes.transfer(records, shifts=False, **both),
-        "domain_generalization": all_classes.transfer(records, shifts=True, **both),
-        "chosen": chosen.tables(records),
-    }
+    options = base_new.Options(paper=True, difference=True)
+    found = {name: tables_of(name, records, options) for name in TITLES}
     seeds = {
         "base2new": seeds_of(one for one in records if one.classes != "all" and one.protocol != "few_shot"),
         "few_shot": seeds_of(one for one in records if one.classes == "all" and one.protocol not in _NO_SHOTS),
     }
     far = seeds_of(one for one in records if one.classes == "all" and one.protocol not in _NO_TRANSFER)
     made = [
-        protocol_part(name, [trimmed(one) for one in tables], folder, seeds.get(name, far))
+        protocol_part(
+            name,
+            [trimmed(one) for one in tables],
+            folder,
+            seeds.get(name, far),
+            note_of(name, records),
+        )
         for name, tables in found.items()
         if tables
     ]
