@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from caspl.errors import CasPLError
 from caspl.prompts.segment import AnySegment, Fixed, by_name
-from caspl.prompts.spans import expand_tokens
+from caspl.prompts.spans import expand_tokens, overwrite
 from caspl.towers.vision import VisionTower
 
 
@@ -35,7 +35,7 @@ class VisionCascade(nn.Module):
         return F.normalize(tower(images, self.refresh).float(), dim=-1)
 
     def refresh(self, layer: int, x: Tensor) -> Tensor:
-        """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it.
+        """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it; after layer 0 changed in place.
 
         A segment that removes more than it has takes the rest from the patches, the last ones first.
         """
@@ -43,6 +43,10 @@ class VisionCascade(nn.Module):
         if not any(layer < segment.depth for segment in segments):
             return x
         lengths = [segment.length_at(layer - 1) if layer else 0 for segment in segments]
+        if layer and all(_renews(*pair, layer) for pair in zip(segments, lengths, strict=True)):
+            places = [x.shape[1] - sum(lengths[number:]) for number in range(len(segments))]
+            pairs = zip(places, segments, strict=True)
+            return overwrite(x, [(place, one.tokens(layer)) for place, one in pairs if layer < one.depth])
         patches, *own = x.split([x.shape[1] - sum(lengths), *lengths], dim=1)
         parts = []
         for segment, tokens in zip(segments, own, strict=True):
@@ -65,6 +69,11 @@ class VisionCascade(nn.Module):
     def only(self, names: Sequence[str]) -> VisionCascade:
         """The same segments (shared, not copied), cut to those named."""
         return VisionCascade([s for name, s in self.segments.items() if name in names])  # type: ignore[misc]
+
+
+def _renews(segment: AnySegment, length: int, layer: int) -> bool:
+    """Whether a segment puts as many tokens in the place of all that it has, or lets them flow on."""
+    return layer >= segment.depth or segment.removed(layer) == length == segment.length_at(layer)
 
 
 def _shortened(patches: Tensor, count: int, name: str) -> Tensor:

@@ -69,16 +69,16 @@ class Attention(nn.Module):
         return Memory(self._split(key), self._split(value))
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, rows: Tensor | None = None
+        self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, rows: Tensor | int | None = None
     ) -> tuple[Tensor, Memory]:
         """Attend.
 
         Args:
             x: (n, tokens, width).
-            mask: bool, broadcastable to (n, 1, queries, keys); True where a query may look.
+            mask: added to the scores, broadcastable to (n, 1, queries, keys).
             memory: keys and values that stand before those of x; its groups must divide n, and sequence i
                 sees group i // (n / groups).
-            rows: (n,) index of the one row of x to compute per sequence; None computes all.
+            rows: (n,) index of the one row of x to compute per sequence, or one for all; None computes all rows.
 
         Returns:
             The attention output, (n, tokens or 1, width), and the keys and values of x.
@@ -115,7 +115,7 @@ class Block(nn.Module):
         self.ln_2 = LayerNorm(width)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, rows: Tensor | None = None
+        self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, rows: Tensor | int | None = None
     ) -> tuple[Tensor, Memory]:
         """Arguments and results as in :class:`Attention`; the first result is the block's output."""
         attended, own = self.attn(self.ln_1(x), mask, memory, rows)
@@ -141,9 +141,11 @@ class Transformer(nn.Module):
         return len(self.resblocks)
 
 
-def take_rows(x: Tensor, rows: Tensor) -> Tensor:
-    """Row rows[i] of sequence i: (n, tokens, width) -> (n, 1, width)."""
-    return x[torch.arange(x.shape[0], device=x.device), rows].unsqueeze(1)
+def take_rows(x: Tensor, rows: Tensor | int) -> Tensor:
+    """Row rows[i] of sequence i, or the same of all: (n, tokens, width) -> (n, 1, width)."""
+    if isinstance(rows, int):
+        return x[:, rows : rows + 1]
+    return x.gather(1, rows.view(-1, 1, 1).expand(-1, 1, x.shape[-1]))
 
 
 def scaled_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None) -> Tensor:
@@ -157,7 +159,7 @@ def scaled_attention(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | N
         return F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
     scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
     if mask is not None:
-        scores = scores.masked_fill(~mask, float("-inf"))
+        scores = scores + mask
     return scores.float().softmax(-1).to(value.dtype) @ value
 
 

@@ -31,6 +31,8 @@ with the own positions of some of the classes; lengths must not change, for posi
 class TextTower(nn.Module):
     """Embedded tokens -> feature at the end token. Parameters are named as in OpenAI's state dicts."""
 
+    causal: Tensor
+
     def __init__(self, sizes: Sizes, activation: str = "quick_gelu") -> None:
         super().__init__()
         self.token_embedding = nn.Embedding(sizes.vocabulary, sizes.text_width)
@@ -38,6 +40,7 @@ class TextTower(nn.Module):
         self.transformer = Transformer(sizes.text_width, sizes.text_layers, sizes.heads[1], activation)
         self.ln_final = LayerNorm(sizes.text_width)
         self.text_projection = nn.Parameter(torch.empty(sizes.text_width, sizes.embed_dim))
+        self.register_buffer("causal", causal(sizes.context_length), persistent=False)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -68,7 +71,7 @@ class TextTower(nn.Module):
         if length == 0:
             return []
         x = (shared + self.positional_embedding[:length]).to(self.dtype)
-        mask = causal_mask(0, length, x.device)
+        mask = self._mask(0, length)[:, :length]
         memories = []
         last = len(self.transformer) - 1
         for layer, block in enumerate(self.transformer):
@@ -163,19 +166,31 @@ class TextTower(nn.Module):
         groups, classes, length = own.shape[:3]
         x = (own + self.positional_embedding[start : start + length]).flatten(0, 1).to(self.dtype)
         rows = end.repeat(groups)
-        keep = causal_mask(start, length, x.device)
+        mask, seen = self._mask(start, length), start + length
         last = len(self.transformer) - 1
         for layer, block in enumerate(self.transformer):
             if refresh is not None:
                 x = refresh(layer, x)
             memory = memories[layer] if memories else None
             if layer == last:  # only the end tokens are read
-                x, _ = block(x, mask=keep[rows].unsqueeze(1).unsqueeze(1), memory=memory, rows=rows)
+                x, _ = block(x, mask=mask[rows, None, None, :seen], memory=memory, rows=rows)
             else:
-                x, _ = block(x, mask=keep, memory=memory)
+                x, _ = block(x, mask=mask[:, :seen], memory=memory)
         return (self.ln_final(x[:, 0]) @ self.text_projection).unflatten(0, (groups, classes))
 
+    def _mask(self, start: int, length: int) -> Tensor:
+        """Rows of :func:`causal` for the positions from ``start`` on, in the type of what flows through the blocks."""
+        return self.causal[start : start + length].to(self.dtype)
 
-def causal_mask(prefix: int, length: int, device: torch.device) -> Tensor:
-    """(length, prefix + length) bool: row i may look at the whole prefix and at own positions 0..i."""
-    return torch.ones(length, prefix + length, dtype=torch.bool, device=device).tril(prefix)
+
+def causal(length: int) -> Tensor:
+    """What is added to scores: 0 where a position may look, minus infinity at what comes after it.
+
+    Attention would make the same of a mask of bools in every layer. Rows are eight numbers or a multiple of it apart,
+    as kernels of GPUs want them; they would copy others.
+
+    Returns:
+        (length, length rounded up to eight), float32, on the CPU.
+    """
+    width = -(-length // 8) * 8
+    return torch.full((length, width), float("-inf"), device="cpu").triu(1)

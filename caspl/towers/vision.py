@@ -43,12 +43,11 @@ class VisionTower(nn.Module):
         cls = self.class_embedding.to(patches.dtype).expand(patches.shape[0], 1, -1)
         x = torch.cat([cls, patches], dim=1) + self.positional_embedding.to(patches.dtype)
         last = len(self.transformer) - 1
-        first_row = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         for layer, block in enumerate(self.transformer):
             if refresh is not None:
                 x = refresh(layer, x)
             if layer == 0:
                 x = self.ln_pre(x)
             # Of the last block only CLS is read: the other rows serve as keys and values alone.
-            x, _ = block(x, rows=first_row if layer == last else None)
+            x, _ = block(x, rows=0 if layer == last else None)
         return self.ln_post(x[:, 0]) @ self.proj
