@@ -1,10 +1,12 @@
 """What a GPU does with a step: eager beside one CUDA graph, in one run; a table, and JSON.
 
-    bash benchmarks/device.sh [--out FILE] [--rows NAME ...] [--steps 20] [--mode fp16] [--no-tests]
+    bash benchmarks/device.sh [--out FILE] [--rows NAME ...] [--steps 20] [--mode fp16] [--no-tests] [--peer PATH]
 
 Models have random weights of the published sizes (ViT-B/16, for phase 1 ViT-L/14) and the published settings; nothing
-is downloaded. Without a GPU the same code runs on small models, on the CPU, to see that it works: those times mean
-nothing.
+is downloaded. "peak" is the share of what the card reaches in one large product (bfloat16) that the step's products
+reach while the card computes. With --peer, a clone of another code base, its step stands beside ours where it has the
+method (see benchmarks/peers.py). Without a GPU the same code runs on small models, on the CPU, to see that it works:
+those times mean nothing.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
 
 import trainers  # noqa: F401  registers
 from caspl.boosting import Header, write_boosting
@@ -63,19 +66,30 @@ TESTED = 100
 
 
 class Models:
-    """Random CLIPs, built once and given out as copies, in place of those that a name would load."""
+    """Random CLIPs, built when first wanted and given out as copies, in place of those that a name would load.
 
-    def __init__(self, small: bool) -> None:
-        sizes = SMALL if small else (B16, L14)
-        self.built = {name: CLIP.from_state_dict(random_state_dict(one)) for name, one in zip("BL", sizes, strict=True)}
+    Args:
+        small: for a dry run.
+        given: the student, in place of a random one.
+    """
+
+    def __init__(self, small: bool = False, given: CLIP | None = None) -> None:
+        self._sizes = dict(zip("BL", SMALL if small else (B16, L14), strict=True))
+        self._built = {"B": given} if given is not None else {}
         # Sizes and pixels are looked at by name; these have none.
-        student.load_clip = phase1.load_clip = lambda name: copy.deepcopy(self.built["L" if "L/14" in name else "B"])
+        student.load_clip = phase1.load_clip = lambda name: copy.deepcopy(self.of("L" if "L/14" in name else "B"))
         student.weights_hash = phase1.weights_hash = lambda clip: f"random {clip.sizes.embed_dim}"
+
+    def of(self, name: str) -> CLIP:
+        """``B``: the student; ``L``: the teacher."""
+        if name not in self._built:
+            self._built[name] = CLIP.from_state_dict(random_state_dict(self._sizes[name]))
+        return self._built[name]
 
     @property
     def resolution(self) -> int:
         """Of the student's images."""
-        return self.built["B"].sizes.resolution
+        return self.of("B").sizes.resolution
 
 
 def trainer_of(models: Models, row: Sequence[Any], mode: str, device: torch.device, folder: Path) -> Any:
@@ -92,7 +106,7 @@ def trainer_of(models: Models, row: Sequence[Any], mode: str, device: torch.devi
         cfg.MODEL.BACKBONE.NAME = "small"  # no published name, no published size of images
     names = [f"class number {number}" for number in range(classes)]
     if name.startswith("CasPL_"):
-        cfg.TRAINER.CASPL.BOOSTING = str(_boosting(models.built["B"].sizes, names, cfg.MODEL.BACKBONE.NAME, folder))
+        cfg.TRAINER.CASPL.BOOSTING = str(_boosting(models.of("B").sizes, names, cfg.MODEL.BACKBONE.NAME, folder))
     torch.manual_seed(1)
     made = without_data(TRAINER_REGISTRY.get(name), names)(cfg)
     made.start()
@@ -137,6 +151,42 @@ def kernels(run: Callable[[], object], device: torch.device) -> tuple[int, float
     return len(on_card), sum(event.device_time for event in on_card) / 1000
 
 
+def products(run: Callable[[], object]) -> float:
+    """Floating-point operations of the matrix products, attention and convolutions of a run, in 1e12."""
+    with FlopCounterMode(display=False) as counted:
+        run()
+    return counted.get_total_flops() / 1e12
+
+
+def peak(device: torch.device, size: int = 8192) -> float:
+    """1e12 operations a second that one large product reaches, in bfloat16."""
+    if device.type != "cuda":
+        return 0.0
+    one = torch.randn(size, size, device=device, dtype=torch.bfloat16)
+    return 2 * size**3 / 1e9 / milliseconds(lambda: one @ one, 10, device)
+
+
+def peer_step(peer: Path, row: Sequence[Any], mode: str, steps: int, weights: Path) -> dict[str, Any]:
+    """The step of another code base's trainer of that name, if it has one; both rows are of the same settings."""
+    from benchmarks.peers import ROWS as ROWS_OF_PEERS
+    from benchmarks.peers import UNMEASURED_ON_A_GPU, Stepper, arguments_of
+
+    name, config, classes, count = row
+    if ROWS_OF_PEERS.get(name, ("",))[0] != config:
+        return {}
+    try:
+        given = arguments_of(weights, classes, count, mode, B16.resolution, "cuda")
+        stepper = Stepper(name, config, [*given, "--checkout", str(peer)], weights / "peer.log")
+        for _ in range(UNMEASURED_ON_A_GPU):
+            stepper.ask("step")
+        found = {"peer memory": stepper.ask("memory")}
+        found["peer"] = statistics.median([stepper.ask("step") for _ in range(steps)])
+        stepper.close()
+    except RuntimeError as error:
+        return {"peer failed": str(error)}
+    return found
+
+
 def _wait(device: torch.device) -> None:
     if device.type == "cuda":
         torch.cuda.synchronize(device)
@@ -161,6 +211,7 @@ def step_row(
         if what == "eager" and device.type == "cuda":
             found["memory"] = (torch.cuda.max_memory_allocated(device) - weights) / 2**20
             found["kernels"], found["card"] = kernels(lambda step=step: step(batch), device)
+            found["products"] = products(lambda step=step: step(batch))
         recorded = step._recorded
         if recorded is not None:
             found["recorded"] = "yes" if recorded.trusted else recorded.reason
@@ -188,6 +239,7 @@ def test_row(models: Models, classes: int, mode: str, steps: int, device: torch.
     found["eager"] = milliseconds(lambda: work(images), steps, device)
     if device.type == "cuda":
         found["kernels"], found["card"] = kernels(lambda: work(images), device)
+        found["products"] = products(lambda: work(images))
         recorded = Recorded(work, CudaRecorder(device), "the test", computes=precision.computes)
         with torch.no_grad():
             found["graph"] = milliseconds(lambda: recorded(images), steps, device)
@@ -195,10 +247,23 @@ def test_row(models: Models, classes: int, mode: str, steps: int, device: torch.
     return found
 
 
+def share(found: dict[str, Any], most: float) -> dict[str, float]:
+    """How much of the card's peak the products reach, while it computes."""
+    return {"peak": found["products"] / (found["card"] / 1000) / most} if found.get("card") and most else {}
+
+
+def write_once(folder: Path) -> Path:
+    """The folder of the weights that another code base reads."""
+    from benchmarks.peers import write_weights
+
+    return folder if (folder / "ViT-B-16.pt").exists() else write_weights(folder, small=False)
+
+
 def shown(found: dict[str, Any]) -> str:
     """One line of the table."""
     numbers = [f"{found[name]:9.2f}" if name in found else "        -" for name in ("eager", "graph", "card")]
-    rest = [f"{found.get('kernels', 0):6d}", f"{found.get('memory', 0):8.0f}", found.get("recorded", "-")]
+    rest = [f"{found.get('kernels', 0):6d}", f"{found.get('memory', 0):8.0f}", f"{found.get('peak', 0):6.0%}"]
+    rest += [f"{found['peer']:9.2f}" if "peer" in found else "        -", found.get("recorded", "-")]
     return f"{found['row']:<16}{found['classes']:>6}{found['batch']:>5} " + " ".join([*numbers, *rest])
 
 
@@ -219,10 +284,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     p.add_argument("--rows", nargs="+", default=[], metavar="NAME", help="only those of these trainers, or test")
     p.add_argument("--steps", type=int, default=20, help="that are timed in each row (default: 20)")
     p.add_argument("--mode", default="fp16", help="precision (default: fp16)")
+    p.add_argument("--peer", type=Path, metavar="PATH", help="clone of another code base, to stand beside ours")
     p.add_argument("--no-tests", action="store_true", help="times alone")
     args = p.parse_args(arguments)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     small = device.type == "cpu"
+    if args.peer is not None and not (args.peer / "train.py").is_file():
+        p.error(f"{args.peer} is no checkout of a prompt-learning code base: there is no train.py")
     if small:
         print("no GPU here: this is a dry run on the CPU")
     elif not args.no_tests:
@@ -234,20 +302,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not small:
         where = torch.cuda.get_device_name(device)
     print(f"{where}; torch {torch.__version__}; ms a step, median of {steps}")
-    print(f"{'':<16}{'classes':>6}{'batch':>5}     eager     graph      card kernels  memory MB  recorded")
+    titles = "     eager     graph      card kernels  memory MB   peak      peer  recorded"
+    print(f"{'':<16}{'classes':>6}{'batch':>5}{titles}")
     rows = [row for row in ROWS if not args.rows or row[0] in args.rows]
     measured = []
+    most = peak(device)
+    if most:
+        print(f"one large product in bfloat16: {most:.0f} TFLOP/s")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for row in rows:
             given = (row[0], row[1], min(row[2], 20), min(row[3], 4)) if small else row
-            measured.append(step_row(models, given, args.mode, steps, device, folder))
+            found = step_row(models, given, args.mode, steps, device, folder)
+            if args.peer is not None and not small:
+                found |= peer_step(args.peer.resolve(), row, args.mode, steps, write_once(folder))
+            measured.append(found | share(found, most))
             print(shown(measured[-1]), flush=True)
         for classes in (100, 1000) if not args.rows or "test" in args.rows else ():
-            measured.append(test_row(models, 20 if small else classes, args.mode, steps, device, folder))
+            found = test_row(models, 20 if small else classes, args.mode, steps, device, folder)
+            measured.append(found | share(found, most))
             print(shown(measured[-1]), flush=True)
     if args.out is not None:
-        write_json(args.out, {"device": where, "torch": torch.__version__, "rows": measured})
+        write_json(args.out, {"device": where, "torch": torch.__version__, "tflops": most, "rows": measured})
     return 0
 
 

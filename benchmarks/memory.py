@@ -78,7 +78,7 @@ def main() -> None:
     logging.getLogger("dassl").setLevel(logging.WARNING)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     Reference._texts = drawn  # type: ignore[assignment, method-assign]
-    models = Models(small=False)
+    models = Models()
     config = next(row[1] for row in ROWS if row[0] == args.method)
     with tempfile.TemporaryDirectory() as name:
         trainer = trainer_of(models, (args.method, config, args.classes, args.batch), args.mode, device, Path(name))

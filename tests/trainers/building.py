@@ -11,7 +11,6 @@ from torch import Tensor
 from dassl.engine import TRAINER_REGISTRY
 from tests.cases import Case
 from tests.conftest import CLASSES, boosting_file
-from tests.device import DEVICE
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
 
@@ -45,4 +44,4 @@ def logits(trainer: Any) -> Tensor:
     """Of a fixed batch, in evaluation."""
     trainer.set_model_mode("eval")
     with torch.no_grad():
-        return trainer.model_inference(batch(9)["img"].to(DEVICE)).cpu()
+        return trainer.model_inference(batch(9)["img"].to(trainer.device)).cpu()
