@@ -28,13 +28,14 @@ class KgCoOp(PromptTrainer):
     section = "KGCOOP"
     defaults = {"N_CTX": 4, "CTX_INIT": "a photo of a", "W": 8.0, "PREC": "fp16"}
     training_only = ("W",)
+    templates = KGCOOP_TEMPLATES
 
     @staticmethod
     def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         return coop_context(clip.text, options.N_CTX, options.CTX_INIT)
 
     def prepare(self) -> None:
-        template = dataset_template(self.cfg, published=KGCOOP_TEMPLATES)
+        template = dataset_template(self.cfg, published=self.templates)
         self.reference = Reference(self.model, (template,), self.reference_segments)
 
     def losses(self, output: Output, batch: Batch) -> Terms:

@@ -1,5 +1,6 @@
 """Prompt segments and their cascade in each tower."""
 
+from caspl.prompts.class_aware import ClassAware
 from caspl.prompts.context import (
     both_towers,
     coop_context,
@@ -20,6 +21,7 @@ from caspl.prompts.vision import VisionCascade
 __all__ = [
     "AnySegment",
     "AnyTexts",
+    "ClassAware",
     "Coupled",
     "ImageConditioned",
     "Prompts",

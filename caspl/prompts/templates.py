@@ -29,6 +29,16 @@ TCP_TEMPLATES = KGCOOP_TEMPLATES | {
     "FGVCAircraft": "a photo of an aircraft {}.",
     "Food101": "a photo of a {}, a type of food.",
 }
+TCP_TEXTS = {
+    "OxfordPets": "{}, a type of pet.",
+    "OxfordFlowers": "{}, a type of flower.",
+    "FGVCAircraft": "{}, a type of aircraft.",
+    "DescribableTextures": "{} texture.",
+    "StanfordCars": "{}, a type of car",
+    "Food101": "{}, a type of food.",
+    "UCF101": "person doing {}.",
+}
+"""What stands around the name behind TCP's context; elsewhere the name and a full stop."""
 PROGRAD_TEMPLATES = DATASET_TEMPLATES | {
     "OxfordPets": "a type of pet, a photo of a {}.",
     "OxfordFlowers": "a type of flower, a photo of a {}.",

@@ -137,7 +137,12 @@ def prograd(case: dict[str, Any]) -> dict[str, Any]:
     return own | {key: case["section"]["LOSS"][key] for key in ("T", "LAMBDA")}
 
 
-SECTIONS = {"KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
+def tcp(case: dict[str, Any]) -> dict[str, Any]:
+    """TCP's release has CoOp's section, and its layer and weight as literals."""
+    return {"N_CTX": case["section"]["COOP"]["N_CTX"], "CTX_INIT": "", "W": 8.0, "LAYER": case["layer"]}
+
+
+SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
 """Trainers whose published settings are not ours word for word -> our section of a case."""
 
 
@@ -153,7 +158,6 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     }
     if "optim" in case:
         settings["OPTIM__NAME"] = case["optim"]["name"]
-        settings |= {"OPTIM__ADAM_EPS": case["optim"]["eps"]} if "eps" in case["optim"] else {}
     own = SECTIONS.get(trainer)
     if own is not None:
         settings |= {f"TRAINER__{own.__name__.upper()}__{key}": value for key, value in own(case).items()}
