@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from yacs.config import CfgNode
 
@@ -27,7 +28,7 @@ class KgCoOp(PromptTrainer):
 
     section = "KGCOOP"
     defaults = {"N_CTX": 4, "CTX_INIT": "a photo of a", "W": 8.0, "PREC": "fp16"}
-    training_only = ("W",)
+    training_only: ClassVar[tuple[str, ...]] = ("W",)
     templates = KGCOOP_TEMPLATES
 
     @staticmethod

@@ -100,7 +100,7 @@ class TextCascade(nn.Module):
         self._place("name_end", torch.tensor([len(row) - 1 for row in rows]), device)
         self._place("slots", torch.tensor(slots, dtype=torch.long), device)
         for segment in self.segments.values():
-            segment.set_classes(self.classnames, tower)
+            segment.set_classes(self.classnames, tower)  # type: ignore[operator]
 
     def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
         """Text features of the classes, not normalised.
