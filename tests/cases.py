@@ -41,6 +41,10 @@ CASES = (
     Case("MaPLe", frozenset({TEXT} | projections("deep.0.0")), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
     Case("PromptSRC", frozenset({TEXT, VISION}), DEEP | {"GPA_MEAN": 1}),
     Case("MPL", frozenset({TEXT} | projections("deep.0.0", "deep.1.0")), {"N_CTX": 1, "N_RM_OP": 2, "PROMPT_DEPTH": 2}),
+    Case("KgCoOp", frozenset({TEXT}), {"N_CTX": 4, "W": 4.0}),
+    Case("TCP", frozenset({TEXT} | META_NET), {"N_CTX": 4, "LAYER": 1}),
+    Case("ProGrad", frozenset({TEXT}), {"N_CTX": 6, "LAMBDA": 0.5}),
+    Case("PromptOT", frozenset({TEXT, VISION}), DEEP),
 )
 
 ON_KEPT_FEATURES = frozenset({"LinearProbeCLIP", "TipAdapter", "TipAdapterF"})

@@ -15,7 +15,7 @@ from tests.conftest import boosting_file
 from tests.trainers import test_matrix as matrix
 
 REPO = Path(train.__file__).parent
-EXAMPLE = REPO / "docs/examples/kgcoop.py"
+EXAMPLE = REPO / "docs/examples/anchored.py"
 FORK = """
 from yacs.config import CfgNode
 from dassl.engine import TRAINER_REGISTRY
@@ -36,7 +36,7 @@ def command(plugin: Path, trainer: str, root: Path, clips: dict[str, str], folde
     return [
         "--plugin", str(plugin), "--trainer", trainer, "--root", str(root), "--seed", "1", "--backbone",
         clips["student"], "--dataset-config-file", str(REPO / "configs/datasets/eurosat.yaml"),
-        "--config-file", str(REPO / "docs/examples/kgcoop.yaml") if "KgCoOp" in trainer else
+        "--config-file", str(REPO / "docs/examples/anchored.yaml") if "AnchoredCoOp" in trainer else
         str(REPO / "configs/trainers/IVLP/tiny.yaml"), "--output-dir", str(folder), *more, "OPTIM.MAX_EPOCH", "2",
         "TRAINER.CASPL.BOOSTING", str(boosting_file(folder.parent / "boosting.safetensors")),
         "DATASET.NUM_SHOTS", "4",
@@ -44,7 +44,7 @@ def command(plugin: Path, trainer: str, root: Path, clips: dict[str, str], folde
     # fmt: on
 
 
-@pytest.mark.parametrize("trainer", ["KgCoOp", "CasPL_KgCoOp"])
+@pytest.mark.parametrize("trainer", ["AnchoredCoOp", "CasPL_AnchoredCoOp"])
 def test_the_documented_example_runs(trainer: str, eurosat: Path, clips: dict[str, str], tmp_path: Path) -> None:
     base = command(EXAMPLE, trainer, eurosat, clips, tmp_path / "base", "DATASET.SUBSAMPLE_CLASSES", "base")
     assert train.main(base) == 0
@@ -53,11 +53,11 @@ def test_the_documented_example_runs(trainer: str, eurosat: Path, clips: dict[st
     close_logger()
     record = read_record(tmp_path / "new" / "result.json")
     assert record.trainer == trainer
-    assert record.settings["TRAINER"]["KGCOOP"]["W"] == 8.0
+    assert record.settings["TRAINER"]["ANCHORED"]["W"] == 8.0
     assert len(EXAMPLE.read_text().splitlines()) <= 40
 
 
-@pytest.mark.parametrize("boosted", [False, True], ids=["KgCoOp", "CasPL_KgCoOp"])
+@pytest.mark.parametrize("boosted", [False, True], ids=["AnchoredCoOp", "CasPL_AnchoredCoOp"])
 def test_the_matrix_holds_for_the_example(boosted: bool, clips: dict[str, str], tmp_path: Path) -> None:
     (row,) = rows_of_plugins([str(EXAMPLE)])
     for precision in ("fp32", "bf16", "fp16", "amp"):

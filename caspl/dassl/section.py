@@ -7,6 +7,7 @@ other code bases do as well.
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from caspl.boosting.find import boosting_path, find_boosting
 from caspl.errors import CasPLError, advising
 from caspl.losses.divergence import REDUCTIONS
 from caspl.prompts.context import TokenSizes, sizes_within
-from caspl.prompts.templates import checked, template_for
+from caspl.prompts.templates import DATASET_TEMPLATES, checked, template_for
 from caspl.step.precision import check_mode
 from caspl.towers import CLIP
 
@@ -41,7 +42,7 @@ DEFAULTS = {
     "BOOSTING_DATASET": "",  # phase 2: whose file is found, by DATASET.NAME; empty: the data set's own
     "BOOSTING_SEED": 1,  # phase 2: which run of phase 1 (the release uses seed 1 for every adapting seed)
     "TRAINABLE": False,  # phase 2: let boosting tokens train on (the paper's ablation)
-    "REFERENCE": "plain",  # frozen reference of PromptSRC: plain CLIP (release) | boosted
+    "REFERENCE": "plain",  # what a method's frozen reference is: plain CLIP (release) | boosted
 }
 
 CHOICES = {
@@ -165,14 +166,17 @@ def boosting_file(cfg: CfgNode, clip: CLIP, student_hash: str, dataset: Any) -> 
     return file
 
 
-def dataset_template(cfg: CfgNode, preferred: str = "") -> str:
+def dataset_template(cfg: CfgNode, preferred: str = "", published: Mapping[str, str] = DATASET_TEMPLATES) -> str:
     """The first that is given of ``preferred``, ``DATASET.TEMPLATE`` and what is published for the data set.
+
+    Args:
+        published: the list that is looked into, by ``DATASET.NAME``.
 
     Raises:
         CasPLError: if it does not hold ``{}`` once.
     """
     if preferred or not cfg.DATASET.get("TEMPLATE"):
-        return checked(preferred or template_for(cfg.DATASET.NAME))
+        return checked(preferred or template_for(cfg.DATASET.NAME, published))
     with advising("it is DATASET.TEMPLATE"):
         return checked(cfg.DATASET.TEMPLATE)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from caspl.classifier import Classifier
 from caspl.errors import CasPLError
 from caspl.model import Output, PromptedCLIP
-from caspl.step import Batch, Precision, Step, Terms, accuracy, not_finite
+from caspl.step import Batch, Precision, Steering, Step, Terms, accuracy, not_finite
 from caspl.step.graph import CudaRecorder, Recorded, Recorder
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Stepping(Base):
     """
 
     labelled = True
+    steering: Steering | None = None  # losses that steer the gradient; set by `prepare`
 
     model: PromptedCLIP
     precision: Precision
@@ -61,7 +62,8 @@ class Stepping(Base):
         with self.precision.compute():
             self.prepare()
         metrics = accuracy if self.labelled else None
-        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics, self.recorder_of_work())
+        recorder = self.recorder_of_work()
+        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics, recorder, self.steering)
 
     def recorder_of_work(self) -> Recorder | None:
         """What records steps and tests, so that they are one launch each (``TRAIN.GRAPH``); None where nothing does."""

@@ -1,6 +1,15 @@
 """Losses: plain functions of float32 tensors that return one scalar each."""
 
-from caspl.losses.divergence import distillation
-from caspl.losses.self_regulation import feature_distance, logit_divergence
+from caspl.losses.divergence import distillation, soft_cross_entropy
+from caspl.losses.self_regulation import cosine_distance, feature_distance, logit_divergence
+from caspl.losses.transport import assignment, transport
 
-__all__ = ["distillation", "feature_distance", "logit_divergence"]
+__all__ = [
+    "assignment",
+    "cosine_distance",
+    "distillation",
+    "feature_distance",
+    "logit_divergence",
+    "soft_cross_entropy",
+    "transport",
+]

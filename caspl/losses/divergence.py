@@ -23,3 +23,11 @@ def distillation(student: Tensor, teacher: Tensor, temperature: float = 1.0, red
     log_q = F.log_softmax(teacher.float() / temperature, dim=-1)
     divisor = {"batchmean": student.shape[0], "mean": student.numel()}[reduction]
     return temperature**2 / divisor * F.kl_div(log_p, log_q, reduction="sum", log_target=True)
+
+
+def soft_cross_entropy(student: Tensor, teacher: Tensor, temperature: float = 1.0) -> Tensor:
+    """T^2 times the cross-entropy of softmax(student / T) under softmax(teacher / T), a mean over the batch (ProGrad).
+
+    This is the divergence without the teacher's own entropy: the gradient is the same, the value is not.
+    """
+    return temperature**2 * F.cross_entropy(student.float() / temperature, (teacher.float() / temperature).softmax(-1))

@@ -1,4 +1,4 @@
-"""PromptSRC's terms that keep prompted features near those of a frozen reference (arXiv 2307.06948, section 3.2)."""
+"""Terms that keep prompted features near those of a frozen reference (PromptSRC, arXiv 2307.06948, section 3.2)."""
 
 from __future__ import annotations
 
@@ -15,3 +15,8 @@ def feature_distance(features: Tensor, reference: Tensor) -> Tensor:
 def logit_divergence(logits: Tensor, reference: Tensor) -> Tensor:
     """KL(reference || prompted) of (batch, classes) logits, summed and divided by the number of logits."""
     return distillation(logits, reference, reduction="mean")
+
+
+def cosine_distance(features: Tensor, reference: Tensor) -> Tensor:
+    """1 minus the mean cosine of the rows of two (n, embed_dim) sets of normalised features (KgCoOp, TCP, CoPrompt)."""
+    return 1 - (features.float() * reference.float()).sum(dim=-1).mean()

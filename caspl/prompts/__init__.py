@@ -1,9 +1,11 @@
 """Prompt segments and their cascade in each tower."""
 
+from caspl.prompts.class_aware import ClassAware
 from caspl.prompts.context import (
     both_towers,
     coop_context,
     coupled_context,
+    late_words,
     placeholder_context,
     text_context,
     vision_tokens,
@@ -19,6 +21,7 @@ from caspl.prompts.vision import VisionCascade
 __all__ = [
     "AnySegment",
     "AnyTexts",
+    "ClassAware",
     "Coupled",
     "ImageConditioned",
     "Prompts",
@@ -32,6 +35,7 @@ __all__ = [
     "both_towers",
     "coop_context",
     "coupled_context",
+    "late_words",
     "normal_tokens",
     "placeholder_context",
     "text_context",

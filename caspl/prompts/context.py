@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import torch
 from torch import Tensor
 
 from caspl.errors import CasPLError
@@ -66,6 +67,22 @@ def coop_context(
         return Prompts(after=[segment])
     front: list[Piece] = [Part(segment, 0, half)] if half else []
     return Prompts(before=front, after=[Part(segment, half, segment.length)])
+
+
+def late_words(tower: TextTower, length: int, words: str, name: str = "adapting") -> Prompts:
+    """ProGrad's context (arXiv 2205.14865): the last tokens start from words, those before them from zero.
+
+    Words are counted by spaces, as published: where they have more byte-pair tokens, the last ones stay fixed.
+
+    Raises:
+        CasPLError: there are more words than tokens.
+    """
+    count, ids = len(words.split(" ")), encode(words)
+    if count > length:
+        raise CasPLError(f"the words {words!r} are {count}, more than the {length} tokens to learn")
+    values = torch.zeros(1, length, tower.positional_embedding.shape[1])
+    values[0, length - count :] = word_tokens(tower, words, count)
+    return Prompts(before=[Segment(name, values), *fixed(ids[count:])])
 
 
 def text_context(

@@ -6,11 +6,14 @@ in where their values come from and in whether they train, never in how a tower 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, ClassVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+
+if TYPE_CHECKING:
+    from caspl.towers.text import TextTower
 
 KINDS: dict[str, type[AnySegment]] = {}
 """Kinds of segments by the name that descriptions call them."""
@@ -34,6 +37,7 @@ class AnySegment(nn.Module):
 
     kind: ClassVar[str]
     conditional = False  # whether the tokens depend on the image
+    differs = False  # whether they become each class's own at an inner layer
 
     def __init_subclass__(cls, kind: str = "", **more: Any) -> None:
         super().__init_subclass__(**more)
@@ -80,6 +84,13 @@ class AnySegment(nn.Module):
             condition: normalised image features (groups, embed_dim), for segments that depend on the image.
         """
         raise NotImplementedError
+
+    def renews(self, layer: int) -> bool:
+        """Whether a layer of the text tower gets fresh tokens."""
+        return layer < self.depth
+
+    def set_classes(self, classnames: Sequence[str], tower: TextTower) -> None:
+        """In the text tower: what the classes are from now on, for segments that are made of them."""
 
     def removed(self, layer: int) -> int:
         """Tokens dropped from the end before a layer of 1..depth-1; by default all of them are renewed."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from caspl.errors import CasPLError
 
@@ -21,6 +21,30 @@ DATASET_TEMPLATES = {
     "TinySatSketch": "an overhead photo of {}.",
     "TinySatR": "an overhead photo of {}.",
     "TinyCloth": "a photo of {}.",
+}
+
+KGCOOP_TEMPLATES = DATASET_TEMPLATES | {"DescribableTextures": "a photo of a {}, a type of texture."}
+"""Of KgCoOp, COMMA and CoPrompt."""
+TCP_TEMPLATES = KGCOOP_TEMPLATES | {
+    "FGVCAircraft": "a photo of an aircraft {}.",
+    "Food101": "a photo of a {}, a type of food.",
+}
+TCP_TEXTS = {
+    "OxfordPets": "{}, a type of pet.",
+    "OxfordFlowers": "{}, a type of flower.",
+    "FGVCAircraft": "{}, a type of aircraft.",
+    "DescribableTextures": "{} texture.",
+    "StanfordCars": "{}, a type of car",
+    "Food101": "{}, a type of food.",
+    "UCF101": "person doing {}.",
+}
+"""What stands around the name behind TCP's context; elsewhere the name and a full stop."""
+PROGRAD_TEMPLATES = DATASET_TEMPLATES | {
+    "OxfordPets": "a type of pet, a photo of a {}.",
+    "OxfordFlowers": "a type of flower, a photo of a {}.",
+    "FGVCAircraft": "a type of aircraft, a photo of a {}.",
+    "DescribableTextures": "a texture of {}.",
+    "Food101": "a type of food, a photo of {}.",
 }
 
 # CLIP's ImageNet templates in the order in which PromptSRC uses its sixty: the plain one first.
@@ -102,9 +126,14 @@ SELECTED = (
 )
 
 
-def template_for(dataset: str) -> str:
-    """The template of a data set by its ``DATASET.NAME``; the plain one where none is published."""
-    return DATASET_TEMPLATES.get(dataset, DEFAULT_TEMPLATE)
+def template_for(dataset: str, published: Mapping[str, str] = DATASET_TEMPLATES) -> str:
+    """The template of a data set by its ``DATASET.NAME``; the plain one where none is published.
+
+    Args:
+        dataset: its name.
+        published: a method's own list, of those above.
+    """
+    return published.get(dataset, DEFAULT_TEMPLATE)
 
 
 def checked(template: str) -> str:

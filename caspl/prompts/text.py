@@ -99,6 +99,8 @@ class TextCascade(nn.Module):
         self._place("name_ids", torch.tensor([row + [0] * (length - len(row)) for row in rows]), device)
         self._place("name_end", torch.tensor([len(row) - 1 for row in rows]), device)
         self._place("slots", torch.tensor(slots, dtype=torch.long), device)
+        for segment in self.segments.values():
+            segment.set_classes(self.classnames, tower)  # type: ignore[operator]
 
     def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
         """Text features of the classes, not normalised.
@@ -116,8 +118,9 @@ class TextCascade(nn.Module):
         groups = max((part.shape[0] for part in shared if part.dim() == 3), default=1)
         prefix = torch.cat([expand_tokens(part, groups) for part in shared], dim=1)
 
-        def refresh(own: bool, layer: int, x: Tensor) -> Tensor:
-            return overwrite(x, self._fresh(layer, split, condition, own))
+        def refresh(own: bool, layer: int, x: Tensor, which: slice = slice(None)) -> Tensor:
+            spans = self._fresh(layer, split, condition, own)
+            return overwrite(x, [(at, tokens[which] if own and tokens.dim() == 3 else tokens) for at, tokens in spans])
 
         memories = tower.prefix(prefix, partial(refresh, False))
         names, head = self._names(tower, condition), sum(part.shape[-2] for part in own)
@@ -143,7 +146,7 @@ class TextCascade(nn.Module):
             for segment in filter(None, map(segment_of, pieces)):
                 if after and segment.depth > 1:
                     raise ValueError(f"segment {segment.name!r} stands after the class name and must have depth 1")
-                own = own or segment.class_specific
+                own = own or segment.class_specific or segment.differs
                 if own and segment.conditional:
                     raise ValueError(
                         f"segment {segment.name!r} depends on the image: it must stand before the class name and "
@@ -175,7 +178,7 @@ class TextCascade(nn.Module):
                 tokens = tower.embed(getattr(self, f"words_{index}"))
             else:
                 tokens = _tokens(piece, 0, condition)
-                if self._is_class_specific(piece):
+                if self._is_class_specific(piece) or isinstance(piece, Segment) and piece.differs:
                     split = min(split, index)
             (own if index >= split else shared).append(tokens)
         return shared, own, split
@@ -202,7 +205,7 @@ class TextCascade(nn.Module):
         for index, piece in enumerate(self.before):
             if index == split:
                 start = 0
-            if (index >= split) is own and isinstance(piece, Segment) and layer < piece.depth:
+            if (index >= split) is own and isinstance(piece, Segment) and piece.renews(layer):
                 spans.append((start, piece.tokens(layer, condition)))
             start += self._length(index, piece)
         return spans

@@ -3,6 +3,6 @@
 from caspl.step.averaging import GaussianAverage
 from caspl.step.batch import Batch
 from caspl.step.precision import MODES, Precision
-from caspl.step.step import Step, Terms, accuracy, not_finite
+from caspl.step.step import Steering, Step, Terms, accuracy, not_finite
 
-__all__ = ["MODES", "Batch", "GaussianAverage", "Precision", "Step", "Terms", "accuracy", "not_finite"]
+__all__ = ["MODES", "Batch", "GaussianAverage", "Precision", "Steering", "Step", "Terms", "accuracy", "not_finite"]

@@ -7,7 +7,7 @@ loss was finite is noted on the device and asked later (:meth:`Step.require_fini
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,6 +24,19 @@ Terms = dict[str, Tensor]
 """Name -> scalar."""
 
 
+class Steering(NamedTuple):
+    """Losses that are not minimised, but whose gradient has a say in that of the others (ProGrad).
+
+    Args:
+        terms: their names.
+        rule: gradient of what is minimised, gradient of these -> gradient to step by; tensor by tensor. It must be
+            homogeneous in both together, since a scaled loss scales both.
+    """
+
+    terms: tuple[str, ...]
+    rule: Callable[[Tensor, Tensor], Tensor]
+
+
 class Step:
     """One model's step.
 
@@ -35,6 +48,7 @@ class Step:
         metrics: further numbers to report.
         recorder: of the device, if forward and backward pass may be recorded and repeated; see
             :mod:`caspl.step.graph`.
+        steering: losses that steer the gradient, if there are any.
     """
 
     def __init__(
@@ -45,9 +59,10 @@ class Step:
         precision: Precision,
         metrics: Callable[[Output, Batch], Terms] | None = None,
         recorder: Recorder | None = None,
+        steering: Steering | None = None,
     ) -> None:
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
-        self.metrics = metrics
+        self.metrics, self.steering = metrics, steering
         self.scaler = precision.scaler()
         self.skipped = 0
         self._stepped = False
@@ -88,22 +103,37 @@ class Step:
     def gradients(self, batch: Batch) -> Terms:
         """Forward and backward pass: the numbers to report; gradients of the scaled loss are then in ``.grad``."""
         self.optimizer.zero_grad()
-        loss, numbers = self.compute(batch)
+        loss, steers, numbers = self._compute(batch)
+        if steers is None or self.steering is None:
+            self.scaler.scale(loss).backward()
+            return numbers
+        theirs = torch.autograd.grad(self.scaler.scale(steers), self.learned, retain_graph=True, materialize_grads=True)
         self.scaler.scale(loss).backward()
+        for value, grad in zip(self.learned, theirs, strict=True):
+            if value.grad is not None:
+                value.grad.copy_(self.steering.rule(value.grad, grad))
         return numbers
 
     def compute(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Forward pass and losses: the loss, with its graph, and the numbers to report, without."""
+        loss, _, numbers = self._compute(batch)
+        return loss, numbers
+
+    def _compute(self, batch: Batch) -> tuple[Tensor, Tensor | None, Terms]:
+        """Likewise, with the sum of the losses that steer in the middle."""
         with self.precision.compute():
             output = self.model(batch.images, self.text)
             terms = self.losses(output, batch)
         each = torch.stack([term.float() for term in terms.values()])
-        loss = each.sum()
+        loss, steers = each.sum(), None
+        if self.steering is not None:
+            steers = torch.stack([terms[name].float() for name in self.steering.terms]).sum()
+            loss = torch.stack([term.float() for name, term in terms.items() if name not in self.steering.terms]).sum()
         numbers = {"loss": loss} | (self.metrics(output, batch) if self.metrics is not None else {})
         if len(terms) > 1:
             numbers |= dict(zip(terms, each.unbind(), strict=True))
         self._look_at(loss.detach())
-        return loss, {name: value.detach() for name, value in numbers.items()}
+        return loss, steers, {name: value.detach() for name, value in numbers.items()}
 
     def begin_epoch(self) -> None:
         """Count steps from here on; where nothing in the texts learns, compute their features, for the whole epoch."""

@@ -24,8 +24,10 @@ from caspl.towers.sizes import Sizes
 MOST_TEXTS = 4096  # that are run at a time where no gradients are wanted
 
 TextRefresh = Callable[[int, Tensor], Tensor]
-"""(layer, x (n, tokens, width)) -> x as that block shall see it. Called before every block with all of the prefix, or
-with the own positions of some of the classes; lengths must not change, for positions are fixed."""
+"""(layer, x (n, tokens, width)) -> x as that block shall see it. Called before every block with all of the prefix;
+lengths must not change, for positions are fixed."""
+OwnRefresh = Callable[[int, Tensor, slice], Tensor]
+"""Likewise with the own positions of some of the classes, and which classes they are."""
 
 
 class TextTower(nn.Module):
@@ -90,7 +92,7 @@ class TextTower(nn.Module):
         end: Tensor,
         memories: Sequence[Memory],
         start: int,
-        refresh: TextRefresh | None = None,
+        refresh: OwnRefresh | None = None,
         budget: int = 0,
     ) -> Tensor:
         """Run what is each class's own, up to its end token.
@@ -101,7 +103,7 @@ class TextTower(nn.Module):
             end: (classes,) index of the end token within ``own``.
             memories: what :meth:`prefix` returned.
             start: number of positions before ``own``.
-            refresh: called before every block, see :data:`TextRefresh`.
+            refresh: called before every block, see :data:`OwnRefresh`.
             budget: bytes that activations may take, about. As many classes as fit keep theirs; the others are run
                 in chunks, and once more in the backward pass. 0: all are kept. Exact either way.
 
@@ -120,13 +122,14 @@ class TextTower(nn.Module):
             size = max(1, MOST_TEXTS if torch.compiler.is_compiling() else MOST_TEXTS // groups)
             kept, again = min(size, classes), self._run
         if kept == classes:
-            return self._run(own, end, memories, start, refresh)
+            return self._run(own, end, memories, start, refresh, slice(classes))
         sizes = [kept, *[size] * ((classes - kept) // size), (classes - kept) % size]
-        found = []
+        found, first = [], 0
         for number, (some, ends) in enumerate(zip(own.split(sizes, dim=1), end.split(sizes), strict=True)):
             if len(ends):
                 run = again if number else self._run
-                found.append(run(some, ends, memories, start, refresh))
+                found.append(run(some, ends, memories, start, refresh, slice(first, first + len(ends))))
+            first += len(ends)
         return torch.cat(found, dim=1)
 
     def bytes_of_class(self, own: int, start: int) -> int:
@@ -160,7 +163,13 @@ class TextTower(nn.Module):
         return max(0, (budget - size * each) // each), size
 
     def _run(
-        self, own: Tensor, end: Tensor, memories: Sequence[Memory], start: int, refresh: TextRefresh | None
+        self,
+        own: Tensor,
+        end: Tensor,
+        memories: Sequence[Memory],
+        start: int,
+        refresh: OwnRefresh | None,
+        which: slice,
     ) -> Tensor:
         """Features (groups, classes, embed_dim) of a chunk (groups, classes, S, width)."""
         groups, classes, length = own.shape[:3]
@@ -170,7 +179,7 @@ class TextTower(nn.Module):
         last = len(self.transformer) - 1
         for layer, block in enumerate(self.transformer):
             if refresh is not None:
-                x = refresh(layer, x)
+                x = refresh(layer, x, which)
             memory = memories[layer] if memories else None
             if layer == last:  # only the end tokens are read
                 x, _ = block(x, mask=mask[rows, None, None, :seen], memory=memory, rows=rows)

@@ -74,6 +74,15 @@ def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
     return ours[f"{tower}.{segment}.values"][layer]
 
 
+def drawn(case: dict[str, Any], published: str) -> torch.Tensor:
+    """What a learnable tensor of a case is set to."""
+    shape, seed = case["learnable"][published], case["seed"]
+    if published not in case.get("draws", {}):
+        return draw(published, shape, seed)
+    std, mean = case["draws"][published]
+    return torch.from_numpy(recipe.draw(f"prompt/{published}", tuple(shape), std, seed, mean))
+
+
 def draw(published: str, shape: list[int], seed: int) -> torch.Tensor:
     std = shape[-1] ** -0.5 if "proj" in published and len(shape) == 2 else 0.02
     return torch.from_numpy(recipe.draw(f"prompt/{published}", tuple(shape), std, seed))
@@ -106,6 +115,37 @@ def set_published(trainer: Any, case: dict[str, Any]) -> None:
         value.data.copy_(draw(name, case["learnable"][name], case["seed"]))
 
 
+def kgcoop(case: dict[str, Any]) -> dict[str, Any]:
+    """KgCoOp's release has CoOp's section, with a switch where words are."""
+    said = case["section"]["COOP"]
+    return {"N_CTX": said["N_CTX"], "CTX_INIT": "a photo of a" if said["CTX_INIT"] else "", "W": said["W"]}
+
+
+def promptot(case: dict[str, Any]) -> dict[str, Any]:
+    """Prompt-OT's release has keys of PromptSRC's that it does not read, and its weight outside the section."""
+    unread = {"TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD"}
+    return {key: value for key, value in case["section"]["PROMPTOT"].items() if key not in unread} | {
+        "DIV": case["div"]
+    }
+
+
+def prograd(case: dict[str, Any]) -> dict[str, Any]:
+    """ProGrad's release has CoOp's section and one of its losses; with a switch where words are."""
+    keys = {"N_CTX", "CSC", "PREC", "CLASS_TOKEN_POSITION"}
+    own = {key: value for key, value in case["section"]["COOP"].items() if key in keys}
+    own |= {"CTX_INIT": "template" if case["section"]["COOP"]["CTX_INIT"] else ""}
+    return own | {key: case["section"]["LOSS"][key] for key in ("T", "LAMBDA")}
+
+
+def tcp(case: dict[str, Any]) -> dict[str, Any]:
+    """TCP's release has CoOp's section, and its layer and weight as literals."""
+    return {"N_CTX": case["section"]["COOP"]["N_CTX"], "CTX_INIT": "", "W": 8.0, "LAYER": case["layer"]}
+
+
+SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
+"""Trainers whose published settings are not ours word for word -> our section of a case."""
+
+
 def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     """A case as a config of ours; its boosting tokens are written into a folder."""
     trainer = case["reference"].split()[-1]
@@ -116,7 +156,12 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
         "DATASET__NAME": case.get("dataset", "EuroSAT"),
         "TRAINER__CASPL__TEACHER": "recipe-1000",
     }
-    for section, values in case["section"].items():
+    if "optim" in case:
+        settings["OPTIM__NAME"] = case["optim"]["name"]
+    own = SECTIONS.get(trainer)
+    if own is not None:
+        settings |= {f"TRAINER__{own.__name__.upper()}__{key}": value for key, value in own(case).items()}
+    for section, values in {} if own is not None else case["section"].items():
         section = "CASPL" if trainer == "CasPL" else section
         settings |= {f"TRAINER__{section}__{key}": value for key, value in values.items() if section != "KD"}
     if trainer == "CasPL":

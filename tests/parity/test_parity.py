@@ -18,7 +18,7 @@ from tests.parity.published import (
     LOGITS_AFTER,
     LOGITS_BEFORE,
     case_cfg,
-    draw,
+    drawn,
     evaluate,
     read_case,
     recipe_clips,
@@ -39,8 +39,8 @@ def _recipe_clips() -> Iterator[None]:
 def build(case: dict[str, Any], folder: Path) -> Any:
     built = make_trainer(case_cfg(case, folder), case["classnames"])
     learned = {name: parameter.data for name, parameter in built.segments.learned().items()}
-    for name, shape in case["learnable"].items():
-        target(name, learned).copy_(draw(name, shape, case["seed"]))
+    for name in case["learnable"]:
+        target(name, learned).copy_(drawn(case, name))
     covered = sum(int(np.prod(shape)) for shape in case["learnable"].values())
     assert covered == sum(p.numel() for p in built.model.parameters() if p.requires_grad)
     return built

@@ -62,7 +62,8 @@ def faked(trainer: Any, precision: Precision) -> tuple[Step, FakeTensorMode]:
     learned = [value for value in trainer.model.parameters() if value.requires_grad]
     metrics = accuracy if trainer.labelled else None
     with mode:
-        return Step(trainer.model, trainer.losses, torch.optim.SGD(learned, 0.1), precision, metrics), mode
+        optimizer = torch.optim.SGD(learned, 0.1)
+        return Step(trainer.model, trainer.losses, optimizer, precision, metrics, steering=trainer.steering), mode
 
 
 def run(trainer: Any, precision: str, losses: Any = None) -> None:
@@ -79,6 +80,8 @@ def run(trainer: Any, precision: str, losses: Any = None) -> None:
             assert {value.device for value in (loss, *numbers.values())} == {device}
             if device.type == "cpu" or torch.cuda.is_available():
                 loss.backward()
+                if step.steering is not None:
+                    step.gradients(fake_batch(device))
                 assert all(value.grad is not None for value in step.optimizer.param_groups[0]["params"])
 
 

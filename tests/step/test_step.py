@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -9,7 +11,9 @@ from caspl.errors import CasPLError
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts, Segment, normal_tokens
 from caspl.step import Batch, Precision, Step, Terms, accuracy
+from tests.cases import CASES
 from tests.tiny_clip import SIZES, tiny_clip
+from tests.trainers import building
 
 NAMES = ["cat", "dog", "bird"]
 
@@ -118,3 +122,22 @@ def test_amp_is_as_near_to_float32_as_casting_in_every_pass() -> None:
             )(batch().images).logits
     assert torch.equal(kept, cast_anew)
     assert (kept - expected).abs().max() > 0
+
+
+def test_losses_that_steer(clips: dict[str, str], tmp_path: Path) -> None:
+    """ProGrad's rule against plain gradients of both losses, by hand."""
+    case = next(case for case in CASES if case.trainer == "ProGrad")
+    for scale in (1, -1):  # the second loss as it is, and turned round: one of them is opposed
+        trainer = building.build(case, False, clips, tmp_path)
+        step, (tokens,) = trainer.step, trainer.step.learned
+        losses = trainer.losses
+        step.losses = lambda output, given, scale=scale, losses=losses: (
+            lambda found: found | {"kl": scale * found["kl"]}
+        )(losses(output, given))
+        given = Batch.of(building.batch(), trainer.device)
+        terms = step.losses(trainer.model(given.images), given)
+        own, general = (torch.autograd.grad(terms[name], tokens, retain_graph=True)[0] for name in ("ce", "kl"))
+        step.gradients(given)
+        along = (own * general).sum() / general.norm()
+        expected = own - 0.5 * along * general / general.norm() if along < 0 else own
+        torch.testing.assert_close(tokens.grad, expected)

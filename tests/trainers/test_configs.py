@@ -145,6 +145,24 @@ FILES: dict[str, Settings] = {
     "CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx_cross_datasets_l3": promptsrc(8, 3, 20, 6, 10),
     "CasPL_PromptSRC/vit_b16_c2_ep50_batch4_8+8ctx_few_shot_l12": promptsrc(8, 12, 50, 30, 30),
     "MPL/vit_b4_c1_add2_rm1": mpl(9, 5, 0.0035),
+    "KgCoOp/vit_b16_ep100_ctxv1": settings("KGCOOP", 128, 0.002, 100, N_CTX=4, W=8.0, **WORDS),
+    "TCP/vit_b16_ep50": settings("TCP", 32, 0.002, 50, N_CTX=4, W=8.0, LAYER=8, ADAM_EPS=1e-3, **NO_WORDS)
+    | {"OPTIM.NAME": "adam", "DATALOADER.TEST.BATCH_SIZE": 500},
+    "ProGrad/vit_b16_ep100": settings(
+        "PROGRAD",
+        32,
+        0.002,
+        100,
+        N_CTX=16,
+        CSC=False,
+        CTX_INIT="template",
+        CLASS_TOKEN_POSITION="end",
+        T=1.0,
+        LAMBDA=1.0,
+        PREC="fp16",
+    ),
+    "PromptOT/vit_b16_ep40_batch4_4+4ctx": ivlp((4, 4), (12, 12), 40, 0.005, section="PROMPTOT", DIV=10.0)
+    | {"OPTIM.WARMUP_CONS_LR": 1e-4},
     "MPL/vit_b4_c1_add2_rm1_cross_datasets": mpl(3, 2, 0.0026),
 }
 DEPTHS = [(8, depth) for depth in (1, 3, 6, 9, 12)] + [(4, 12), (16, 12)]
@@ -157,6 +175,9 @@ for n, depth in ((8, 12), (4, 1), (4, 3)):
 
 OURS_ALONE = {"ZeroshotCLIP/vit_b16", "ZeroshotCLIP/vit_l14", "ZeroshotCLIP2/vit_b16"}
 OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "TipAdapterF")}
+OURS_ALONE |= {
+    name for name in FILES if name.split("/")[0] in ("KgCoOp", "ProGrad", "PromptOT", "TCP")
+}  # see docs/methods.md
 
 
 def published() -> dict[str, Settings]:

@@ -1,6 +1,6 @@
-"""KgCoOp (arXiv 2303.13283) as a plug-in: CoOp whose text features stay near those of CLIP's own words.
+"""A method of your own as a plug-in: CoOp whose text features stay near those of hand-written words.
 
-python train.py --plugin docs/examples/kgcoop.py --trainer CasPL_KgCoOp --config-file docs/examples/kgcoop.yaml ...
+python train.py --plugin docs/examples/anchored.py --trainer CasPL_AnchoredCoOp ...
 """
 
 from collections.abc import Sequence
@@ -18,10 +18,10 @@ from trainers.registry import register
 
 
 @register
-class KgCoOp(PromptTrainer):
-    """Cross-entropy, and the mean squared distance of each class's feature to its hand-written one (equation 4)."""
+class AnchoredCoOp(PromptTrainer):
+    """Cross-entropy, and the mean squared distance of each class's feature to its hand-written one."""
 
-    section = "KGCOOP"  # TRAINER.KGCOOP in configs
+    section = "ANCHORED"  # TRAINER.ANCHORED in configs
     defaults = {"N_CTX": 4, "CTX_INIT": "a photo of a", "W": 8.0, "PREC": "fp32"}
     training_only = ("W",)
 
@@ -34,7 +34,7 @@ class KgCoOp(PromptTrainer):
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         distance = (output.text - self.reference.text).square().sum(dim=-1).mean()
-        return super().losses(output, batch) | {"knowledge": self.options.W * distance}
+        return super().losses(output, batch) | {"anchor": self.options.W * distance}
 
 
-CASES = [("KgCoOp", {"text.adapting.values"}, {"W": 4.0})]  # rows of the test matrix: name, what learns, settings
+CASES = [("AnchoredCoOp", {"text.adapting.values"}, {"W": 4.0})]  # rows of the test matrix: name, what learns, settings

@@ -1,0 +1,54 @@
+"""ProGrad (arXiv 2205.14865): CoOp that takes no step against what zero-shot CLIP says."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+from yacs.config import CfgNode
+
+from caspl.classifier import class_logits
+from caspl.dassl.section import dataset_template
+from caspl.losses import soft_cross_entropy
+from caspl.model import Output
+from caspl.prompts import Prompts, late_words
+from caspl.prompts.templates import PROGRAD_TEMPLATES
+from caspl.step import Batch, Steering, Terms
+from caspl.teachers import Reference
+from caspl.towers import CLIP
+from trainers.coop import CoOp
+from trainers.registry import register
+
+
+@register
+class ProGrad(CoOp):
+    """The gradient of the cross-entropy without the part that goes against that of the second loss (equation 4).
+
+    With CTX_INIT ``template`` the context starts from zeros, then the words of the data set's template before the name.
+    """
+
+    section = "PROGRAD"
+    defaults = CoOp.defaults | {"CTX_INIT": "template", "T": 1.0, "LAMBDA": 1.0}
+    training_only = ("T", "LAMBDA")
+
+    def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:  # type: ignore[override]
+        if options.CTX_INIT != "template" or options.CSC:
+            return CoOp.prompts(clip, options, classnames)
+        words = dataset_template(self.cfg, published=PROGRAD_TEMPLATES).split("{}")[0].rstrip()
+        return late_words(clip.text, options.N_CTX, words)
+
+    def prepare(self) -> None:
+        template = dataset_template(self.cfg, published=PROGRAD_TEMPLATES)
+        self.reference = Reference(self.model, (template,), self.reference_segments)
+        self.steering = Steering(("kl",), self.projected)
+
+    def losses(self, output: Output, batch: Batch) -> Terms:
+        frozen = class_logits(self.model.scale, self.reference.encode_image(batch.images), self.reference.text)
+        return super().losses(output, batch) | {"kl": soft_cross_entropy(output.logits, frozen, self.options.T)}
+
+    def projected(self, grad: Tensor, general: Tensor) -> Tensor:
+        """``grad`` less LAMBDA times its part along ``general``, if that part goes the other way."""
+        direction = F.normalize(general.flatten(), dim=0)
+        along = grad.flatten() @ direction
+        return grad - self.options.LAMBDA * along.clamp(max=0) * direction.view_as(grad)
