@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
-    options = parser().parse_intermixed_args(arguments)
+    options = parser().parse_args(arguments)
     if not 0 <= options.threshold <= 1:
         raise CasPLError(f"--threshold is a probability, 0 to 1, not {options.threshold:g}")
     pictures: list[Picture] = list(chain.from_iterable(pictures_of(given) for given in options.images))
