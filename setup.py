@@ -9,6 +9,7 @@ VERSION = next(
     line.split('"')[1] for line in (HERE / "caspl/__init__.py").read_text().splitlines() if "__version__ =" in line
 )
 
+ONNX = ["onnx>=1.18", "onnxruntime>=1.22", "onnxscript>=0.5"]
 REPORT = ["jinja2>=3.1", "matplotlib>=3.8", "scipy>=1.11"]
 
 setup(
@@ -39,12 +40,15 @@ setup(
         "open_clip_torch>=2.24,<4",
         "tqdm>=4.60",
     ],
+    entry_points={"console_scripts": ["caspl = caspl.__main__:main"]},
     extras_require={
+        "onnx": ONNX,
         "probe": ["scikit-learn>=1.4"],  # LinearProbeCLIP alone
         "report": REPORT,
         "slurm": ["submitit>=1.5"],
         "test": [
             *REPORT,
+            *ONNX,
             "pytest>=8",
             "pytest-xdist>=3.6",
             "hypothesis>=6.100",

@@ -12,7 +12,7 @@ from caspl.boosting.file import require_towers
 from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
-from caspl.prompts import Prompts, Segment
+from caspl.prompts import AnyTexts, Prompts, Segment
 from caspl.towers import CLIP
 from caspl.zoo import load_clip, require_student, weights_hash
 
@@ -32,6 +32,19 @@ def load_model(
         CasPLError: if there is no such file, or if it does not say how its model is built (those of version 0.1.0 do
             not), or if the student is another.
     """
+    found = read_built(path, epoch)
+    return build_model(found, load_clip(found.student) if clip is None else clip, classnames)
+
+
+def read_built(path: str | Path, epoch: int | None = None) -> Checkpoint:
+    """What a run has left, as far as a model can be built from it; a boosting file is read as a checkpoint.
+
+    Args:
+        path, epoch: see :func:`load_model`.
+
+    Raises:
+        CasPLError: if there is no such file, or if it does not say how its model is built.
+    """
     path = Path(path)
     found = _boosting(path) if path.suffix == ".safetensors" else read_checkpoint(_file(path, epoch))
     if not found.description:
@@ -39,7 +52,15 @@ def load_model(
             f"{found.path} does not say how its model is built, as classifiers on kept features and files before "
             "version 0.2.0 do not: evaluate it with --eval-only and the config that it was trained with"
         )
-    clip = load_clip(found.student) if clip is None else clip
+    return found
+
+
+def build_model(found: Checkpoint, clip: CLIP, classnames: Sequence[str] | None = None) -> PromptedCLIP:
+    """The model that a checkpoint describes; see :func:`load_model`.
+
+    Raises:
+        CasPLError: if the student is another, or if class-specific tokens are to serve other classes.
+    """
     require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
     text_tokens, vision_tokens = (found.tensors.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
     require_towers(str(found.path), text_tokens, vision_tokens, clip)
@@ -48,12 +69,17 @@ def load_model(
     if not names:
         raise CasPLError(f"{found.path} does not name its classes: name them")
     text, vision = prompts.cascade()
-    specific = [s.name for s in text.segments.values() if isinstance(s, Segment) and s.class_specific]
+    specific = class_specific(text)
     if specific and [name.replace("_", " ") for name in names] != list(found.classnames):
         raise CasPLError(f"the tokens {specific[0]!r} of {found.path} are class-specific: they fit no other classes")
     _load({"text": text.segments, "vision": vision.segments}, found)
     model = PromptedCLIP(clip, text, vision, names, found.description).eval()
-    return model.requires_grad_(False) if path.suffix == ".safetensors" else model
+    return model.requires_grad_(False) if found.path.suffix == ".safetensors" else model
+
+
+def class_specific(text: AnyTexts) -> list[str]:
+    """Names of the segments whose tokens are each class's own."""
+    return [s.name for s in text.segments.values() if isinstance(s, Segment) and s.class_specific]
 
 
 def _load(towers: Mapping[str, nn.ModuleDict], found: Checkpoint) -> None:

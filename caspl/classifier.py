@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from caspl.prompts.sets import AnyTexts
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import CLIP
+from caspl.towers.vision import VisionTower
 
 
 class Classifier(nn.Module):
@@ -42,6 +43,30 @@ class Classifier(nn.Module):
         self.text_tower = None if texts is None else clip.text
         self.register_buffer("features", features)
         self.register_buffer("scale", clip.logit_scale.detach().float().exp())
+
+    @classmethod
+    def of_parts(
+        cls, visual: VisionTower, vision: VisionCascade, classnames: Sequence[str], features: Tensor, scale: Tensor
+    ) -> Classifier:
+        """Of an image tower alone.
+
+        Args:
+            visual: the tower; shared, not copied.
+            vision, classnames, features: see :class:`Classifier`.
+            scale: exp(logit_scale).
+        """
+        made = cls.__new__(cls)
+        nn.Module.__init__(made)
+        made.classnames = list(classnames)
+        made.visual, made.vision, made.texts, made.text_tower = visual, vision, None, None
+        made.register_buffer("features", features)
+        made.register_buffer("scale", scale)
+        return made
+
+    def with_features(self, classnames: Sequence[str], features: Tensor) -> Classifier:
+        """The same image tower with other classes."""
+        made = Classifier.of_parts(self.visual, self.vision, classnames, features, self.scale)
+        return made.requires_grad_(False).eval()
 
     def encode_image(self, images: Tensor) -> Tensor:
         """(batch, 3, resolution, resolution), normalised pixels -> normalised features (batch, embed_dim), float32."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from caspl.errors import CasPLError, first_line
 from caspl.towers import Sizes
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -44,6 +45,25 @@ class Pixels:
         """As plain JSON, for headers."""
         found = {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
         return {key: value for key, value in found.items() if key != "known"}
+
+    @classmethod
+    def from_dict(cls, said: Mapping[str, Any], what: str) -> Pixels:
+        """As :meth:`as_dict` wrote it.
+
+        Args:
+            what: whose preprocessing, for the sentence.
+
+        Raises:
+            CasPLError: if it is damaged.
+        """
+        try:
+            mean, std = (tuple(float(value) for value in said[key]) for key in ("mean", "std"))
+            found = cls(int(said["size"]), mean, std, str(said["interpolation"]))
+            if len(mean) != 3 or len(std) != 3 or not min(std) > 0 or not 0 < found.size < 10**5:
+                raise ValueError("three channels, a size, and deviations above 0 are expected")
+        except (KeyError, TypeError, ValueError) as error:
+            raise CasPLError(f"what {what} says of its pictures is damaged: {first_line(error)}") from error
+        return found
 
 
 def pixels_of(name: str, sizes: Sizes) -> Pixels:

@@ -21,6 +21,7 @@ import torch
 from PIL import Image
 
 import train
+from caspl.__main__ import main as caspl_main
 from caspl.checkpoint import read_checkpoint
 from caspl.results import read_record
 from caspl.towers import random_state_dict
@@ -152,17 +153,18 @@ class Taken(Exception):
 ELSEWHERE_RUN = {"CONTRIBUTING.md": 2, "docs/your-data.md": 1}
 PLUGGED_IN = {"README.md": 1, "docs/plugin.md": 2}
 ENGINE = {"engine/README.md": 2}
+USED = {"docs/library.md": 1}
 
 
 def test_every_code_block_is_run_by_a_test() -> None:
     found = {document: len(blocks) for document in DOCUMENTS if (blocks := fenced(document, "python"))}
-    assert found == ELSEWHERE_RUN | PLUGGED_IN | ENGINE | {"docs/cascade.md": 1}
+    assert found == ELSEWHERE_RUN | ENGINE | USED | {"docs/plugin.md": 2, "README.md": 2, "docs/cascade.md": 1}
 
 
 def test_the_blocks_of_the_plug_in(tmp_path: Path) -> None:
     """In a program of their own, for they register trainers; the shown lines of a train.py are taken out of it."""
     shown = [block.replace("...\n", "").replace("    extend", "extend").replace("    caspl", "caspl")
-             for document in PLUGGED_IN for block in fenced(document, "python")]  # fmt: skip
+             for document in PLUGGED_IN for block in fenced(document, "python")[-PLUGGED_IN[document]:]]  # fmt: skip
     program = "\n".join([
         "from dassl.config import get_cfg_default",
         "from dassl.engine import TRAINER_REGISTRY, TrainerX",
@@ -175,6 +177,26 @@ def test_the_blocks_of_the_plug_in(tmp_path: Path) -> None:
     ])  # fmt: skip
     done = subprocess.run([sys.executable, "-c", program], cwd=REPO, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_a_trained_model_in_use_as_told(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first block of the README and that of docs/library.md, and the commands behind it."""
+    few = ["TRAINER.COOP.PREC", "fp32", "OPTIM.MAX_EPOCH", "1", "DATASET.NUM_SHOTS", "1"]
+    assert train.main(runs.arguments("CoOp", "CoOp/vit_b16_ctxv1", "output/adapt", *few)) == 0
+    monkeypatch.chdir(runs.folder)
+    shutil.copytree(runs.root / "eurosat" / "2750", "labelled")
+    shutil.copytree(Path("labelled/Forest"), "pictures")
+    shutil.copy("pictures/Forest_1.jpg", "picture.jpg")
+    for document in ("README.md", "docs/library.md"):
+        names: dict[str, Any] = {}
+        exec(fenced(document, "python")[0], names)  # our own document
+    assert names["logits"].shape == (10, 3)
+    assert names["image"].shape == (10, names["text"].shape[1])
+    for line in fenced("docs/library.md", "bash")[0].splitlines():
+        if "--onnx" not in line:  # tests/test_front_door.py
+            words = shlex.split(line, comments=True)[3:]
+            labelled = ["--classes", *sorted(path.name for path in Path("labelled").iterdir())]
+            assert caspl_main([*words, *(labelled if words[0] == "evaluate" else [])]) == 0, line
 
 
 def test_the_blocks_of_the_engine() -> None:

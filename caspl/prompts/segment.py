@@ -167,6 +167,28 @@ class Fixed(AnySegment):
         for layer in range(segment.depth):
             self.register_buffer(f"layer_{layer}", segment.tokens(layer).detach().clone())
 
+    @classmethod
+    def of_values(cls, said: Mapping[str, Any], layers: Sequence[Tensor]) -> Fixed:
+        """Of values that were kept.
+
+        Args:
+            said: as :meth:`describe_sizes`.
+            layers: fresh tokens (length, width) of each layer of its depth.
+        """
+        made = cls.__new__(cls)
+        AnySegment.__init__(made, str(said["name"]))
+        made._depth = len(layers)
+        made._removed, made._lengths = ([int(number) for number in said[key]] for key in ("removed", "lengths"))
+        if not len(made._removed) == len(made._lengths) == len(layers) or min(*made._removed, *made._lengths) < 0:
+            raise ValueError(f"segment {made.name!r} has sizes for other layers than it has tokens in")
+        for layer, tokens in enumerate(layers):
+            made.register_buffer(f"layer_{layer}", tokens.float())
+        return made
+
+    def describe_sizes(self) -> dict[str, Any]:
+        """Its name, and the tokens removed and held in each layer of its depth, as plain JSON."""
+        return {"name": self.name, "removed": self._removed, "lengths": self._lengths}
+
     @property
     def depth(self) -> int:
         return self._depth

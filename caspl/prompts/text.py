@@ -113,7 +113,24 @@ class TextCascade(nn.Module):
         Returns:
             (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
         """
-        classes = len(self.classnames)
+        features = self._run(tower, self._names(tower, condition), self.name_end, condition, budget)
+        return features[0] if condition is None else features
+
+    def of_ids(self, tower: TextTower, ids: Tensor, end: Tensor) -> Tensor:
+        """Text features (names, embed_dim), not normalised, of names that come as ids; for export.
+
+        Args:
+            tower: the text tower.
+            ids: (names, tokens) of each name with all that stands behind it, padded with zeros.
+            end: (names,) places of the end tokens among them.
+        """
+        return self._run(tower, tower.embed(ids), end)[0]
+
+    def _run(
+        self, tower: TextTower, names: Tensor, name_end: Tensor, condition: Tensor | None = None, budget: int = 0
+    ) -> Tensor:
+        """Features (groups, classes, embed_dim) of embedded names (classes, tokens, width)."""
+        classes = names.shape[0]
         shared, own, split = self._first_layer(tower, condition)
         groups = max((part.shape[0] for part in shared if part.dim() == 3), default=1)
         prefix = torch.cat([expand_tokens(part, groups) for part in shared], dim=1)
@@ -123,11 +140,10 @@ class TextCascade(nn.Module):
             return overwrite(x, [(at, tokens[which] if own and tokens.dim() == 3 else tokens) for at, tokens in spans])
 
         memories = tower.prefix(prefix, partial(refresh, False))
-        names, head = self._names(tower, condition), sum(part.shape[-2] for part in own)
+        head = sum(part.shape[-2] for part in own)
         sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
-        start, end = prefix.shape[1], self.name_end + head
-        features = tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
-        return features[0] if condition is None else features
+        start, end = prefix.shape[1], name_end + head
+        return tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
 
     def only(self, names: Sequence[str]) -> TextCascade:
         """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""

@@ -59,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         confusion = read_confusion(_file(options.run))
         if options.output is not None:
-            _draw(confusion, options.output)
+            draw(confusion, options.output)
         if options.pairs > 0:
             print_text(_told(confusion.pairs(options.pairs)))
     except CasPLError as error:
@@ -108,7 +108,8 @@ def _file(run: Path) -> Path:
     raise CasPLError(f"there is no {FILE_NAME} in {run}; its test writes one with TEST.COMPUTE_CMAT True.")
 
 
-def _draw(confusion: Confusion, output: Path) -> None:
+def draw(confusion: Confusion, output: Path) -> None:
+    """Draw the matrix into a file of one of ``FORMATS``."""
     form = output.suffix.removeprefix(".").lower()
     if form not in FORMATS:
         raise CasPLError(f"{output} is no picture's name: end it with {', '.join(f'.{one}' for one in FORMATS)}.")

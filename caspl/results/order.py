@@ -10,7 +10,7 @@ from caspl.protocols.protocol import PREFIX
 from caspl.results import paper_figures
 from caspl.results.collect import Group
 
-_KNOWN = (
+KNOWN = (
     *("CasPL", "LinearProbeCLIP", "CoOp", "TipAdapter", "TipAdapterF"),
     *("CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL"),
 )
@@ -31,7 +31,7 @@ M = TypeVar("M", bound=Method)
 def sort_key(group: Method) -> tuple[int, str, int, bool, str]:
     """Zero-shot, boosting alone, then the methods by age and others by name; CasPL_X directly after X."""
     method = group.trainer.removeprefix(PREFIX)
-    rank = _KNOWN.index(method) if method in _KNOWN else len(_KNOWN)
+    rank = KNOWN.index(method) if method in KNOWN else len(KNOWN)
     if method.startswith("Zeroshot"):
         rank = -1
     return rank, method, group.shots, group.trainer.startswith(PREFIX), group.config

@@ -1,0 +1,56 @@
+"""``caspl COMMAND ...``, also ``python -m caspl``: every command of the library behind one name."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from caspl import __version__
+from caspl.errors import CasPLError, hint
+
+COMMANDS = {
+    "predict": ("caspl.commands.predict", "the likeliest classes of pictures"),
+    "evaluate": ("caspl.commands.evaluate", "accuracy, confusion and calibration on a folder of labelled pictures"),
+    "info": ("caspl.commands.info", "what a run, a boosting file or a predictor is"),
+    "export": ("caspl.commands.export", "a predictor without its run, also as ONNX"),
+    "data": ("caspl.data.__main__", "the published data sets: list, check, prepare"),
+    "convert": ("caspl.convert.__main__", "the CasPL authors' checkpoints into boosting files"),
+    "results": ("caspl.results.__main__", "tables of runs"),
+}
+"""Name -> the module whose ``main`` takes the arguments behind it, and what it is for."""
+
+
+def usage() -> str:
+    """What ``caspl --help`` says."""
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {what}" for name, (_, what) in COMMANDS.items()]
+    return "\n".join(["usage: caspl COMMAND ...", "", *lines, "", "caspl COMMAND --help says more of each."])
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code, 2 for wrong input."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if not given or given[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if given else 2
+    if given[0] == "--version":
+        print(f"caspl {__version__}")
+        return 0
+    name, *rest = given
+    try:
+        if name not in COMMANDS:
+            raise CasPLError(f"caspl has no command {name!r}: {hint(name, COMMANDS)}")
+        return int(importlib.import_module(COMMANDS[name][0]).main(rest))
+    except CasPLError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except BrokenPipeError:  # head has seen enough
+        sys.stderr.close()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

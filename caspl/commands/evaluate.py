@@ -1,0 +1,128 @@
+"""``caspl evaluate RUN --root DIR``: a model on labelled pictures, one folder a class."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from caspl.commands.model import add_model, load_model
+from caspl.data.listing import class_folders
+from caspl.errors import CasPLError
+from caspl.files import write_atomically
+from caspl.predictor.images import pictures_below
+from caspl.results.confusion import Confusion, draw
+
+BINS = 15
+"""Of the calibration error (Guo et al., arXiv 1706.04599, section 2), of equal width."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line's options."""
+    made = argparse.ArgumentParser(
+        prog="caspl evaluate",
+        description="Accuracy of all and of each class, the most confused pairs and the calibration error, on a folder "
+        "with one folder of pictures for each class, named as the class (underscores are spaces); test/ in it is taken "
+        "where it is there.",
+    )
+    add_model(made)
+    made.add_argument("--root", required=True, type=Path, metavar="DIR", help="the labelled pictures")
+    made.add_argument("-o", "--output", type=Path, metavar="DIR", help="write classes.csv and confusion.csv there")
+    made.add_argument("--picture", type=Path, metavar="FILE", help="draw the confusion matrix: .png, .svg, .pdf")
+    made.add_argument("--predictions", action="store_true", help="with -o: also predictions.csv, the answer to each")
+    made.add_argument("--pairs", type=int, default=5, metavar="N", help="most confused pairs to show (default: 5)")
+    return made
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns the exit code."""
+    options = parser().parse_args(arguments)
+    if options.predictions and options.output is None:
+        raise CasPLError("--predictions needs a folder to write to: -o DIR")
+    model = load_model(options)
+    paths, labels = labelled(options.root, model.classes)
+    logits = model.logits(paths, options.batch_size) / model.temperature
+    answers = logits.argmax(dim=-1).tolist()
+    names = model.classes
+    counts = [[0] * len(names) for _ in names]
+    for label, answer in zip(labels, answers, strict=True):
+        counts[label][answer] += 1
+    confusion = Confusion(names, counts)
+    right = sum(counts[place][place] for place in range(len(names)))
+    error = calibration_error(logits, torch.tensor(labels))
+    print(f"{len(paths)} pictures, accuracy {100 * right / len(paths):.2f}%, calibration error {100 * error:.2f}%")
+    rows = _class_rows(names, counts)
+    print("\n".join(f"  {row[3]:>6}%  {row[0]} ({row[2]} of {row[1]})" for row in rows))
+    for name, other, count, images in confusion.pairs(options.pairs):
+        print(f"{count} of {images} {name} taken for {other}")
+    if options.output is not None:
+        _write(options.output / "classes.csv", [["class", "images", "right", "accuracy"], *rows])
+        table = [[name, *row] for name, row in zip(names, counts, strict=True)]
+        _write(options.output / "confusion.csv", [["class \\ answer", *names], *table])
+    if options.predictions:
+        said = [
+            [path, names[label], names[answer], int(label == answer)]
+            for path, label, answer in zip(paths, labels, answers, strict=True)
+        ]
+        _write(options.output / "predictions.csv", [["image", "class", "answer", "right"], *said])
+    if options.picture is not None:
+        draw(confusion, options.picture)
+    return 0
+
+
+def labelled(root: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]:
+    """The pictures of a folder of class folders, and the places of their classes among ``classes``.
+
+    Raises:
+        CasPLError: if there are none, or a folder is of no class.
+    """
+    root = root / "test" if (root / "test").is_dir() else root
+    places = {name.lower(): place for place, name in enumerate(classes)}
+    folders = {name: name.replace("_", " ").lower() for name in class_folders(root)}
+    unknown = [name for name, read in folders.items() if read not in places]
+    if unknown or not folders:
+        what = f"the folder {unknown[0]!r} is of none of the model's" if unknown else "there are no folders of the"
+        raise CasPLError(
+            f"{root}: {what} {len(classes)} classes ({', '.join(classes[:3])}, ...): rename it, or name all classes "
+            "with --classes"
+        )
+    paths: list[Path] = []
+    labels: list[int] = []
+    for name, read in folders.items():
+        found = pictures_below(root / name)
+        paths += found
+        labels += [places[read]] * len(found)
+    return paths, labels
+
+
+def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:
+    """Expected calibration error: mean distance of confidence and accuracy over bins of confidence, by their size.
+
+    Args:
+        logits: (images, classes).
+        labels: (images,) places of the true classes.
+    """
+    sure, answers = logits.softmax(dim=-1).max(dim=-1)
+    place = (sure * bins).long().clamp(max=bins - 1)
+    gap = sure - (answers == labels).float()
+    sums = torch.zeros(bins).index_add_(0, place, gap)
+    return float(sums.abs().sum() / len(labels))
+
+
+def _class_rows(names: Sequence[str], counts: Sequence[Sequence[int]]) -> list[list[object]]:
+    rows: list[list[object]] = []
+    for place, (name, row) in enumerate(zip(names, counts, strict=True)):
+        if sum(row):
+            rows.append([name, sum(row), row[place], f"{100 * row[place] / sum(row):.2f}"])
+    return rows
+
+
+def _write(path: Path, rows: Sequence[Sequence[object]]) -> None:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_atomically(path, lambda temporary: Path(temporary).write_text(text.getvalue(), encoding="utf-8"))

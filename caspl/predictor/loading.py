@@ -1,0 +1,58 @@
+"""From a path to a predictor."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from caspl.build import build_model, read_built
+from caspl.errors import CasPLError
+from caspl.pixels import Pixels, pixels_of
+from caspl.predictor.merged import is_merged, read_merged
+from caspl.predictor.predictor import Predictor
+from caspl.towers import CLIP
+from caspl.zoo import load_clip
+
+
+def load(
+    path: str | Path,
+    student: str | CLIP | None = None,
+    classes: Sequence[str] | None = None,
+    epoch: int | None = None,
+    device: str | torch.device | None = None,
+    precision: str = "fp32",
+) -> Predictor:
+    """What a run has left, ready for use.
+
+    Args:
+        path: a run's folder, a checkpoint in it, a boosting file, or the folder of an exported predictor.
+        student: the CLIP that carries the tokens, or its name, where it is not to be had by the name that the file
+            gives. Its weights must be the same.
+        classes: other class names than the run's; a boosting file may have none.
+        epoch: with a run's folder, the checkpoint to load; by default the best, else the last.
+        device: by default a GPU if there is one.
+        precision: ``fp32``, ``bf16`` or ``fp16``.
+
+    Raises:
+        CasPLError: if there is nothing at that path, if it cannot be built, or if the student is another.
+    """
+    path = Path(path).expanduser()
+    if is_merged(path):
+        if student is not None or epoch is not None:
+            raise CasPLError(f"{path} is an exported predictor: it holds its student and has no epochs")
+        classifier, pixels, about = read_merged(path)
+        made = Predictor(classifier, pixels, None, about, device, precision, float(about.get("temperature", 1.0)))
+        return made.set_classes(classes) if classes is not None else made
+    found = read_built(path, epoch)
+    clip = student if isinstance(student, CLIP) else load_clip(student or found.student)
+    model = build_model(found, clip, classes).requires_grad_(False)
+    pixels = Pixels.from_dict(found.pixels, str(found.path)) if found.pixels else pixels_of(found.student, clip.sizes)
+    about = {
+        "student": found.student,
+        "student_hash": found.student_hash,
+        "trained_on": dict(found.trained_on),
+        "source": found.path.name,
+    }
+    return Predictor(model.fixed(), pixels, model, about, device, precision)

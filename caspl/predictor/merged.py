@@ -1,0 +1,153 @@
+"""A predictor as two files: weights and tokens in safetensors, all else in JSON. Reading one runs nothing.
+
+``predictor.safetensors`` holds the image tower under OpenAI's names (``visual.``), the values of its tokens
+(``tokens.<segment>.<layer>``), the matrix of class features and the scale; ``predictor.json`` says how they fit.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from caspl import __version__
+from caspl.classifier import Classifier
+from caspl.errors import CasPLError, first_line
+from caspl.files import write_atomically
+from caspl.files.parse import parse_json
+from caspl.pixels import Pixels
+from caspl.prompts.segment import Fixed
+from caspl.prompts.vision import VisionCascade
+from caspl.towers import Sizes
+from caspl.towers.block import ACTIVATIONS
+from caspl.towers.vision import VisionTower
+
+FORMAT = 1
+WEIGHTS, HEADER = "predictor.safetensors", "predictor.json"
+LARGEST = 10**6  # of any size that a header states; a tower of more is none
+
+
+def is_merged(path: Path) -> bool:
+    """Whether a path is a merged predictor: its folder, or one of its files."""
+    return (path / HEADER).is_file() or (path.name in (HEADER, WEIGHTS) and path.is_file())
+
+
+def require_mergeable(classifier: Classifier, what: str = "this model") -> None:
+    """Refuse a classifier that needs its text tower.
+
+    Raises:
+        CasPLError: saying what it needs instead.
+    """
+    if classifier.features is None:
+        raise CasPLError(
+            f"the texts of {what} depend on the image, so that there is no matrix of class features to merge: it needs "
+            "its text tower for every picture; use caspl.load on the run itself"
+        )
+
+
+def write_merged(
+    folder: str | Path, classifier: Classifier, sizes: Sizes, activation: str, pixels: Pixels, about: Mapping[str, Any]
+) -> Path:
+    """Write a classifier; returns the folder.
+
+    Args:
+        folder: made if it is not there.
+        classifier: of texts that do not depend on the image.
+        sizes, activation: of its CLIP.
+        pixels: preprocessing of its pictures.
+        about: what else is to be known, as plain JSON.
+
+    Raises:
+        CasPLError: if the texts depend on the image, or the folder cannot be written.
+    """
+    from safetensors.torch import save
+
+    require_mergeable(classifier)
+    folder = Path(folder)
+    tensors: dict[str, Tensor] = {f"visual.{key}": value for key, value in classifier.visual.state_dict().items()}
+    segments: list[Fixed] = list(classifier.vision.segments.values())  # type: ignore[arg-type]
+    for segment in segments:
+        tensors |= {f"tokens.{segment.name}.{layer}": segment.tokens(layer) for layer in range(segment.depth)}
+    assert classifier.features is not None
+    tensors |= {"features": classifier.features, "scale": classifier.scale}
+    whole = save({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()})
+    header = {
+        "format": FORMAT,
+        "library": __version__,
+        "classes": list(classifier.classnames),
+        "sizes": sizes.as_dict() | {"vision_heads": sizes.heads[0], "text_heads": sizes.heads[1]},
+        "activation": activation,
+        "pixels": pixels.as_dict(),
+        "tokens": [segment.describe_sizes() for segment in segments],
+        "about": dict(about),
+    }
+    write_atomically(folder / WEIGHTS, lambda temporary: Path(temporary).write_bytes(whole))
+    text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
+    write_atomically(folder / HEADER, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
+    return folder
+
+
+def read_merged(path: str | Path) -> tuple[Classifier, Pixels, dict[str, Any]]:
+    """Read what :func:`write_merged` wrote: the classifier, the preprocessing of its pictures, and what is known of it.
+
+    Raises:
+        CasPLError: if it is damaged or of a newer format.
+    """
+    from safetensors.torch import load_file
+
+    path = Path(path)
+    folder = path if path.is_dir() else path.parent
+    try:
+        header = parse_json((folder / HEADER).read_text(encoding="utf-8"))
+        if not isinstance(header, dict) or not isinstance(header.get("format"), int):
+            raise ValueError("it does not say its format")
+    except (OSError, ValueError) as error:
+        raise CasPLError(f"{folder / HEADER} is no header of a predictor: {first_line(error)}") from error
+    if header["format"] > FORMAT:
+        raise CasPLError(f"{folder} has format {header['format']}, this library reads up to {FORMAT}: upgrade caspl")
+    try:
+        tensors = load_file(folder / WEIGHTS)
+        classifier = _built(header, tensors)
+        pixels = Pixels.from_dict(header["pixels"], str(folder))
+        return classifier, pixels, dict(header.get("about") or {})
+    except CasPLError:
+        raise
+    except Exception as error:  # a damaged file can fail in any way
+        raise CasPLError(
+            f"{folder} is a damaged predictor ({type(error).__name__}: {first_line(error)}): export it again"
+        ) from error
+
+
+def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
+    said = {key: int(value) for key, value in header["sizes"].items()}
+    if any(not 0 <= value <= LARGEST for value in said.values()) or header["activation"] not in ACTIVATIONS:
+        raise ValueError("its sizes or its activation cannot be")
+    sizes = Sizes(**said)
+    names, features, scale = [str(name) for name in header["classes"]], tensors.pop("features"), tensors.pop("scale")
+    if tuple(features.shape) != (len(names), sizes.embed_dim) or not names or scale.dim():
+        raise ValueError(f"{len(names)} classes, but features {tuple(features.shape)}")
+    if not all(value.isfinite().all() for value in (features, scale, *tensors.values())):
+        raise ValueError("it holds numbers that are not finite")
+    if Pixels.from_dict(header["pixels"], "it").size != sizes.resolution:
+        raise ValueError("its pictures are not of the tower's resolution")
+    segments = [Fixed.of_values(said, _layers(said, tensors, sizes)) for said in header["tokens"]]
+    with torch.device("meta"):
+        tower = VisionTower(sizes, header["activation"])
+    weights = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
+    tower.load_state_dict(weights, strict=True, assign=True)
+    made = Classifier.of_parts(tower, VisionCascade(segments), names, features.float(), scale.float())
+    return made.requires_grad_(False).eval()
+
+
+def _layers(said: Mapping[str, Any], tensors: Mapping[str, Tensor], sizes: Sizes) -> list[Tensor]:
+    depth = len(said["lengths"])
+    if not 1 <= depth <= sizes.vision_layers:
+        raise ValueError(f"tokens in {depth} layers of {sizes.vision_layers}")
+    layers = [tensors[f"tokens.{said['name']}.{layer}"] for layer in range(depth)]
+    if any(value.dim() != 2 or value.shape[1] != sizes.vision_width for value in layers):
+        raise ValueError(f"tokens {said['name']} of another width than the tower's")
+    return layers
