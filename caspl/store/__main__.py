@@ -40,10 +40,11 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     given = list(sys.argv[1:] if arguments is None else arguments)
+    building = given[:1] == ["build"] and not {"-h", "--help"} & set(given)
+    options = parser().parse_args(given[:1] if building else given)
     try:
-        if given[:1] == ["build"] and not {"-h", "--help"} & set(given):
+        if building:
             return _build(given[1:])  # as they are: they are train.py's
-        options = parser().parse_args(given)
         for folder in _stores(options.folder):
             print_text(_verified(folder) if options.command == "verify" else _described(folder))
     except CasPLError as error:
