@@ -50,6 +50,8 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
         elif not args.no_train:
             require_validation(trainer)
             trainer.train()
+        elif cfg.TRAINER.CASPL.STORE and hasattr(trainer, "build_store"):
+            trainer.build_store()
 
 
 def check(cfg: CfgNode, args: argparse.Namespace) -> None:

@@ -116,11 +116,14 @@ RANGES = {
     "ALPHA": COUNT,
     "BETA": COUNT,
     "VIEWS": SOME,
+    "TRAINER.CASPL.VIEWS": Range(0, hint="0: drawn anew each time"),
+    "VIEW_SEED": COUNT,
+    "STORE_BYTES": COUNT,
     "SEARCH_SCALE": POSITIVE,
     "SEARCH_STEP": SOME,
     "EPS": POSITIVE,
 }
-"""Last part of a key -> what it, or each of its numbers, can be; a key that is not here is not judged."""
+"""A key, or its last part -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 
 
 LENGTHS = {
@@ -141,7 +144,7 @@ def check_ranges(cfg: CfgNode, sections: Collection[str]) -> None:
     """
     for key, value in known_leaves(cfg, sections):
         name = key.rpartition(".")[2]
-        allowed, count = RANGES.get(name), LENGTHS.get(name)
+        allowed, count = RANGES.get(key, RANGES.get(name)), LENGTHS.get(name)
         if allowed is None:
             continue
         if isinstance(value, list | tuple) and (len(value) != count if count else not value):

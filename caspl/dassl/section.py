@@ -15,6 +15,7 @@ from yacs.config import CfgNode
 
 from caspl.boosting import BoostingFile, read_boosting
 from caspl.boosting.find import boosting_path, find_boosting
+from caspl.dassl.views import STORE_OPTIONS
 from caspl.errors import CasPLError, advising
 from caspl.losses.divergence import REDUCTIONS
 from caspl.prompts.context import TokenSizes, sizes_within
@@ -43,6 +44,7 @@ DEFAULTS = {
     "BOOSTING_SEED": 1,  # phase 2: which run of phase 1 (the release uses seed 1 for every adapting seed)
     "TRAINABLE": False,  # phase 2: let boosting tokens train on (the paper's ablation)
     "REFERENCE": "plain",  # what a method's frozen reference is: plain CLIP (release) | boosted
+    **STORE_OPTIONS,
 }
 
 CHOICES = {

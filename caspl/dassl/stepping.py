@@ -53,6 +53,10 @@ class Stepping(Base):
     def prepare(self) -> None:
         """What training needs beside the prompted model: references, teachers. Called once, before training."""
 
+    def batch_of(self, loaded: Mapping[str, Any]) -> Batch:
+        """What a step is given of what the loader has made."""
+        return Batch.of(loaded, self.device)
+
     def finish_epoch(self) -> None:
         """Called in an epoch's last batch, after its step and before anything is saved or tested."""
 
@@ -74,7 +78,7 @@ class Stepping(Base):
         """Step; the numbers stay on the device until they are printed."""
         if self.batch_idx == 0:
             self.step.begin_epoch()
-        numbers = self.step(Batch.of(batch, self.device))
+        numbers = self.step(self.batch_of(batch))
         if self.batch_idx + 1 == self.num_batches:
             self.step.require_finite(self.epoch, self._advice())
             self.update_lr()

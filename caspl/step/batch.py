@@ -19,12 +19,14 @@ class Batch:
         labels: (batch,) class numbers; phase 1 does not look at them.
         index: (batch,) places of the images in their list, on the CPU, if the loader tells.
         paths: files of the images, if the loader tells.
+        kept: features (batch, width) that a store has of these images, float32, if there is one.
     """
 
     images: Tensor
     labels: Tensor
     index: Tensor | None = None
     paths: Sequence[str] = ()
+    kept: Tensor | None = None
 
     @classmethod
     def of(cls, loaded: Mapping[str, Any], device: torch.device) -> Batch:

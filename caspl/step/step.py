@@ -89,7 +89,8 @@ class Step:
             numbers = self.gradients(batch)
         else:
             self._asked, self._last = batch, None
-            made = self._recorded(batch.images, batch.labels)
+            kept = () if batch.kept is None else (batch.kept,)
+            made = self._recorded(batch.images, batch.labels, *kept)
             layout = self._last or self._of_recording  # of this very pass, or of the one that was repeated
             assert layout is not None
             names, reached = layout
@@ -179,12 +180,12 @@ class Step:
         """After the optimizer's step, which a scaler leaves out where gradients are not finite."""
         self._stepped = True
 
-    def _pass(self, images: Tensor, labels: Tensor) -> list[Tensor]:
+    def _pass(self, images: Tensor, labels: Tensor, kept: Tensor | None = None) -> list[Tensor]:
         """As :meth:`gradients`, for a recording: numbers in float32, then gradients."""
         asked = self._asked
         # What a loader tells beside images and labels is there in the batch that it belongs to alone.
         own = images is asked.images
-        numbers = self.gradients(asked if own else Batch(images, labels))
+        numbers = self.gradients(asked if own else Batch(images, labels, kept=kept))
         reached = [value for value in self.learned if value.grad is not None]
         layout = (tuple(numbers), reached)
         if own:

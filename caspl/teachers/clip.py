@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from typing import Protocol
 
@@ -12,7 +13,9 @@ from torch.nn import functional as F
 from caspl.classifier import class_logits
 from caspl.pixels import Adapt, Pixels
 from caspl.step.batch import Batch
+from caspl.store.encoder import encode_alike, rounded
 from caspl.towers import CLIP, tokenize
+from caspl.zoo import weights_hash
 
 
 class Teacher(Protocol):
@@ -30,12 +33,18 @@ class Teacher(Protocol):
 class CLIPTeacher:
     """Zero-shot CLIP with one text template. Not a module: it can slip neither into train mode nor into a file.
 
+    Attributes:
+        identity: hash of its weights and preprocessing, for a store of its features.
+        named: whether features are rounded as a store does, so that a run with a store has the same bits.
+
     Args:
         clip: its parameters are frozen.
         texts: one text a class.
         given: preprocessing that the incoming images have, the student's.
         wanted: preprocessing that the teacher was trained with.
     """
+
+    named = False
 
     def __init__(self, clip: CLIP, texts: Sequence[str], given: Pixels, wanted: Pixels) -> None:
         self.clip = clip.freeze()
@@ -44,6 +53,9 @@ class CLIPTeacher:
             ids = tokenize(texts, clip.sizes.context_length).to(device)
             self.text = F.normalize(clip.encode_text(ids).float(), dim=-1)
         self._adapt = Adapt(given, wanted, device)
+        # Of what it makes of the student's images, beside its weights.
+        seen = (weights_hash(clip), given.as_dict(), wanted.as_dict())
+        self.identity = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
@@ -54,4 +66,11 @@ class CLIPTeacher:
     def logits(self, batch: Batch, scale: Tensor | None = None) -> Tensor:
         """See :meth:`Teacher.logits`."""
         factor = self.clip.logit_scale.float().exp() if scale is None else scale
-        return class_logits(factor, self.encode_image(batch.images), self.text)
+        return class_logits(factor, self._features(batch), self.text)
+
+    def _features(self, batch: Batch) -> Tensor:
+        if batch.kept is not None:
+            return batch.kept
+        if self.named:
+            return rounded(encode_alike(self, batch.images))
+        return self.encode_image(batch.images)

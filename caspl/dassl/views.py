@@ -1,0 +1,195 @@
+"""Views with names for a trainer of Dassl's kind: a loader that draws them, and the store that keeps their features."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from yacs.config import CfgNode
+
+from caspl.dassl.student import given_pixels
+from caspl.errors import CasPLError
+from caspl.store import CHUNK, FrozenEncoder, Header, Store, View, ViewPlan
+from caspl.store.store import Row
+
+STORE_OPTIONS: dict[str, Any] = {
+    "VIEWS": 0,  # views with names of each image, one an epoch in turn; 0: drawn anew each time, as published
+    "VIEW_SEED": 0,  # of the views; no run's seed, so that all runs see the same
+    "STORE": "",  # folder in which features of the frozen encoder are kept; empty: computed in every step
+    "STORE_BYTES": 0,  # that one store may take on the disk; 0: no bound
+}
+
+
+def plan_of(cfg: CfgNode) -> ViewPlan | None:
+    """The views that a config asks for; None where it asks for none.
+
+    Raises:
+        CasPLError: for a store without views, or settings that named views cannot follow.
+    """
+    options, pixels, loading = cfg.TRAINER.CASPL, cfg.INPUT, cfg.DATALOADER
+    if options.VIEWS <= 0:
+        if options.STORE:
+            raise CasPLError(
+                "TRAINER.CASPL.STORE needs views with names: set TRAINER.CASPL.VIEWS to how many of each image (at "
+                f"most OPTIM.MAX_EPOCH, {cfg.OPTIM.MAX_EPOCH}, are used)"
+            )
+        return None
+    if loading.K_TRANSFORMS != 1 or loading.RETURN_IMG0 or pixels.NO_TRANSFORM:
+        raise CasPLError(
+            "TRAINER.CASPL.VIEWS needs one transformed image an item: no K_TRANSFORMS, RETURN_IMG0 or NO_TRANSFORM"
+        )
+    if getattr(loading, "CACHE_BYTES", 0) > 0:
+        raise CasPLError("TRAINER.CASPL.VIEWS reads images from their files: set DATALOADER.CACHE_BYTES 0")
+    return ViewPlan.of(pixels.TRANSFORMS, tuple(pixels.SIZE), tuple(pixels.RRCROP_SCALE), options.VIEW_SEED)
+
+
+class NamedViews(Dataset[dict[str, Any]]):
+    """Images in views of a plan; the number of the view comes with the index.
+
+    Args:
+        cfg: says how images are read, resized and normalised.
+        source: items of Dassl's kind.
+        plan: of the views.
+    """
+
+    def __init__(self, cfg: CfgNode, source: Sequence[Any], plan: ViewPlan) -> None:
+        from dassl.data.transforms import INTERPOLATION_MODES
+
+        self.data_source, self.plan = source, plan
+        self.root = os.path.realpath(os.path.expanduser(cfg.DATASET.ROOT))
+        self.tensor = getattr(cfg.INPUT, "BACKEND", "pil") == "tensor"
+        self.mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
+        self.mean, self.std = list(cfg.INPUT.PIXEL_MEAN), list(cfg.INPUT.PIXEL_STD)
+        self.identities = [self._identity(item.impath) for item in source]
+
+    def __len__(self) -> int:
+        return len(self.data_source)
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        item, number = self.data_source[index], getattr(index, "seed", 0)
+        image = self.load(int(index), number)
+        return {
+            **{"label": item.label, "domain": item.domain, "impath": item.impath, "index": int(index)},
+            **{"view": number, "img": image},
+        }
+
+    def load(self, index: int, number: int) -> Tensor:
+        """A view of an image: (3, height, width), normalised."""
+        from torchvision.transforms.v2 import functional as T
+
+        from dassl.data.decode import read_tensor
+        from dassl.utils.tools import read_image
+
+        path = self.data_source[index].impath
+        image = read_tensor(path) if self.tensor else read_image(path)
+        height, width = T.get_size(image)
+        pixels = _seen(image, self.plan.view(self.identities[index], number, height, width), self.mode)
+        floats = pixels.float() / 255 if self.tensor else T.to_dtype(T.to_image(pixels), torch.float32, scale=True)
+        return T.normalize(floats, self.mean, self.std)
+
+    def _identity(self, path: str) -> str:
+        """The path below the data root, which may lie elsewhere tomorrow."""
+        whole = os.path.realpath(path)
+        return Path(os.path.relpath(whole, self.root)).as_posix()
+
+
+def _seen(image: Any, view: View, mode: Any) -> Any:
+    from torchvision.transforms.v2 import functional as T
+
+    box = (view.top, view.left, view.height, view.width)
+    cut = T.resized_crop(image, *box, list(view.size), interpolation=mode, antialias=True)
+    return T.horizontal_flip(cut) if view.flip else cut
+
+
+class ViewingLoader(DataLoader[dict[str, Any]]):
+    """Yields views with names; which ones, its epoch says."""
+
+    dataset: NamedViews
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go to the views and the order of an epoch."""
+        self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # a sampler of ours
+
+
+def viewing_loader(cfg: CfgNode, loader: DataLoader[Any], plan: ViewPlan) -> ViewingLoader:
+    """The training loader over the same images, in views of a plan: the same for any number of workers.
+
+    The view of an image is the epoch's number, in turn. ``set_epoch`` says which epoch it is.
+    """
+    from dassl.data.repeatable import Draw, RepeatableSampler  # late: the original Dassl has none
+    from dassl.data.samplers import build_sampler
+
+    views, section = cfg.TRAINER.CASPL.VIEWS, cfg.DATALOADER.TRAIN_X
+    source = loader.dataset.data_source  # type: ignore[attr-defined]
+
+    class ViewSampler(RepeatableSampler):
+        """Gives each index the number of its view, where others give a seed for random numbers."""
+
+        def __iter__(self) -> Iterator[int]:
+            number = self.epoch % views
+            return (Draw(index, number) for index in list(super().__iter__()))
+
+    batch_size = loader.batch_size or section.BATCH_SIZE
+    sampler = build_sampler(
+        section.SAMPLER,
+        cfg=cfg,
+        data_source=source,
+        batch_size=batch_size,
+        n_domain=section.N_DOMAIN,
+        n_ins=section.N_INS,
+    )
+    workers = cfg.DATALOADER.NUM_WORKERS
+    return ViewingLoader(
+        NamedViews(cfg, source, plan),
+        batch_size=batch_size,
+        sampler=ViewSampler(sampler, max(cfg.SEED, 0), "views"),
+        num_workers=workers,
+        drop_last=loader.drop_last,
+        pin_memory=loader.pin_memory,
+        persistent_workers=workers > 0,
+        generator=torch.Generator(),  # a pass that begins draws nothing from the global one
+    )
+
+
+def store_of(
+    cfg: CfgNode, encoder: FrozenEncoder, name: str, dataset: tuple[str, str], plan: ViewPlan, computes: torch.dtype
+) -> Store:
+    """The store that a config names, for an encoder.
+
+    Args:
+        name: of the encoder: its folder's, and for people.
+        dataset: name and digest of the split.
+        computes: type that the encoder computes in.
+
+    Raises:
+        CasPLError: what is there belongs to something else, or is damaged.
+    """
+    from caspl.boosting.find import student_slug
+
+    options = cfg.TRAINER.CASPL
+    pixels = given_pixels(cfg).as_dict() | {"backend": getattr(cfg.INPUT, "BACKEND", "pil")}
+    computed = str(computes).removeprefix("torch.")
+    header = Header(name, encoder.identity, *dataset, plan=plan.as_dict(), pixels=pixels, computes=computed)
+    return Store(Path(options.STORE) / dataset[0] / student_slug(name), header, options.STORE_BYTES)
+
+
+def fill_store(
+    store: Store, encoder: FrozenEncoder, images: NamedViews, views: int, device: torch.device, say: Any
+) -> int:
+    """Let a store hold all views of some images; returns how many were made."""
+    from caspl.store import encode_alike
+
+    places = {identity: index for index, identity in enumerate(images.identities)}
+
+    def encode(rows: list[Row]) -> Iterator[Tensor]:
+        for start in range(0, len(rows), CHUNK):
+            part = [images.load(places[identity], number) for identity, number in rows[start : start + CHUNK]]
+            yield encode_alike(encoder, torch.stack(part).to(device))
+
+    # All views of an image in turn would read it once; a view of all images serves a run that was killed the sooner.
+    return store.complete([(one, number) for number in range(views) for one in images.identities], encode, say)
