@@ -100,18 +100,21 @@ class TextCascade(nn.Module):
         self._place("name_end", torch.tensor([len(row) - 1 for row in rows]), device)
         self._place("slots", torch.tensor(slots, dtype=torch.long), device)
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
+    def forward(
+        self, tower: TextTower, condition: Tensor | None = None, budget: int = 0, chosen: Tensor | None = None
+    ) -> Tensor:
         """Text features of the classes, not normalised.
 
         Args:
             tower: the text tower.
             condition: normalised image features (groups, embed_dim) for image-conditioned segments.
             budget: see :meth:`TextTower.classes`.
+            chosen: (chosen,) numbers of the classes that are wanted; None for all.
 
         Returns:
             (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
         """
-        classes = len(self.classnames)
+        classes = len(self.classnames) if chosen is None else chosen.shape[0]
         shared, own, split = self._first_layer(tower, condition)
         groups = max((part.shape[0] for part in shared if part.dim() == 3), default=1)
         prefix = torch.cat([expand_tokens(part, groups) for part in shared], dim=1)
@@ -120,11 +123,17 @@ class TextCascade(nn.Module):
             return overwrite(x, self._fresh(layer, split, condition, own))
 
         memories = tower.prefix(prefix, partial(refresh, False))
-        names, head = self._names(tower, condition), sum(part.shape[-2] for part in own)
+        names, head = self._names(tower, condition, chosen), sum(part.shape[-2] for part in own)
+        if chosen is not None and any(segment.class_specific for segment in self.segments.values()):
+            raise CasPLError("class-specific tokens are made for all classes: some of them cannot be chosen")
         sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
-        start, end = prefix.shape[1], self.name_end + head
+        start, end = prefix.shape[1], _rows(self.name_end, chosen) + head
         features = tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
         return features[0] if condition is None else features
+
+    def again(self) -> TextCascade:
+        """The same texts (segments shared, not copied) for other classes, which must be set anew."""
+        return TextCascade(self.before, self.after, self.tail)
 
     def only(self, names: Sequence[str]) -> TextCascade:
         """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""
@@ -180,9 +189,9 @@ class TextCascade(nn.Module):
             (own if index >= split else shared).append(tokens)
         return shared, own, split
 
-    def _names(self, tower: TextTower, condition: Tensor | None) -> Tensor:
+    def _names(self, tower: TextTower, condition: Tensor | None, chosen: Tensor | None) -> Tensor:
         """Class names, what stands after them, full stop and end token: (classes, tokens, width)."""
-        names = tower.embed(self.name_ids)
+        names = tower.embed(_rows(self.name_ids, chosen))
         pieces = [piece for piece in self.after if not isinstance(piece, Words)]
         if not pieces:
             return names
@@ -190,7 +199,7 @@ class TextCascade(nn.Module):
             self._is_class_specific(piece)
         fresh = [_tokens(piece, 0, condition) for piece in pieces]
         inserted = torch.cat([expand_tokens(tokens, names.shape[0]) for tokens in fresh], dim=1)
-        index = self.slots.unsqueeze(-1).expand(-1, -1, names.shape[-1])
+        index = _rows(self.slots, chosen).unsqueeze(-1).expand(-1, -1, names.shape[-1])
         return names.scatter(1, index, inserted.to(names.dtype))
 
     def _fresh(self, layer: int, split: int, condition: Tensor | None, own: bool) -> list[tuple[int, Tensor]]:
@@ -235,6 +244,10 @@ def segment_of(piece: Piece) -> Segment | None:
     if isinstance(piece, Words):
         return None
     return piece.segment if isinstance(piece, Part) else piece
+
+
+def _rows(of_classes: Tensor, chosen: Tensor | None) -> Tensor:
+    return of_classes if chosen is None else of_classes.index_select(0, chosen)
 
 
 def _stretch(piece: Segment | Part) -> int:

@@ -33,6 +33,7 @@ class Step:
         optimizer: of the prompts.
         precision: in which to compute.
         metrics: further numbers to report.
+        choose: called before the forward pass: numbers of the classes that the logits are of; None for all.
         recorder: of the device, if forward and backward pass may be recorded and repeated; see
             :mod:`caspl.step.graph`.
     """
@@ -45,7 +46,9 @@ class Step:
         precision: Precision,
         metrics: Callable[[Output, Batch], Terms] | None = None,
         recorder: Recorder | None = None,
+        choose: Callable[[Batch], Tensor | None] | None = None,
     ) -> None:
+        self.choose = choose
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
         self.metrics = metrics
         self.scaler = precision.scaler()
@@ -95,7 +98,8 @@ class Step:
     def compute(self, batch: Batch) -> tuple[Tensor, Terms]:
         """Forward pass and losses: the loss, with its graph, and the numbers to report, without."""
         with self.precision.compute():
-            output = self.model(batch.images, self.text)
+            chosen = None if self.choose is None else self.choose(batch)
+            output = self.model(batch.images, self.text, chosen)
             terms = self.losses(output, batch)
         each = torch.stack([term.float() for term in terms.values()])
         loss = each.sum()
