@@ -119,6 +119,7 @@ RANGES = {
     "SEARCH_SCALE": POSITIVE,
     "SEARCH_STEP": SOME,
     "EPS": POSITIVE,
+    "K_MAX": SOME,
 }
 """Last part of a key -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 
