@@ -32,11 +32,12 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import trainers  # noqa: F401  registers
 from caspl.boosting import Header, write_boosting
-from caspl.dassl import phase1, student
+from caspl.dassl import student
 from caspl.files import write_json
 from caspl.prompts import normal_tokens
 from caspl.step import Batch, Precision, Step
 from caspl.step.graph import WARM, CudaRecorder, Recorded
+from caspl.teachers import load
 from caspl.towers import CLIP, Sizes, random_state_dict
 from dassl.config import get_cfg_default
 from dassl.engine import TRAINER_REGISTRY
@@ -77,8 +78,8 @@ class Models:
         self._sizes = dict(zip("BL", SMALL if small else (B16, L14), strict=True))
         self._built = {"B": given} if given is not None else {}
         # Sizes and pixels are looked at by name; these have none.
-        student.load_clip = phase1.load_clip = lambda name: copy.deepcopy(self.of("L" if "L/14" in name else "B"))
-        student.weights_hash = phase1.weights_hash = lambda clip: f"random {clip.sizes.embed_dim}"
+        student.load_clip = load.load_clip = lambda name: copy.deepcopy(self.of("L" if "L/14" in name else "B"))
+        student.weights_hash = load.weights_hash = lambda clip: f"random {clip.sizes.embed_dim}"
 
     def of(self, name: str) -> CLIP:
         """``B``: the student; ``L``: the teacher."""

@@ -29,12 +29,14 @@ class Output(NamedTuple):
         image: (batch, embed_dim), normalised.
         text: (classes, embed_dim), or (batch, classes, embed_dim) if image-conditioned; normalised.
         others: likewise of further sets of texts, by name.
+        chosen: (classes,) which of the model's classes these are, where they are not all.
     """
 
     logits: Tensor
     image: Tensor
     text: Tensor
     others: TextFeatures
+    chosen: Tensor | None = None
 
 
 class PromptedCLIP(nn.Module):
@@ -80,6 +82,12 @@ class PromptedCLIP(nn.Module):
         """Give the logits other classes; the segments stay."""
         self.text.set_classes(classnames, self.clip.text)
 
+    def for_classes(self, classnames: Sequence[str]) -> PromptedCLIP:
+        """The same towers and segments (shared, not copied) with other classes; those of this model stay."""
+        return PromptedCLIP(
+            self.clip, self.text.again(), self.vision, classnames, self.description, self.text_budget
+        ).to(self.clip.logit_scale.device)
+
     def train(self, mode: bool = True) -> PromptedCLIP:
         super().train(mode)
         self.clip.eval()  # frozen, whatever the mode of the prompts
@@ -107,27 +115,35 @@ class PromptedCLIP(nn.Module):
         """
         return next(iter(self.encode_texts(condition).values()))
 
-    def encode_texts(self, condition: Tensor | None = None) -> TextFeatures:
-        """Likewise of every set of texts; those that classify come first."""
-        features = F.normalize(self.text(self.clip.text, condition, self.text_budget).float(), dim=-1)
+    def encode_texts(self, condition: Tensor | None = None, chosen: Tensor | None = None) -> TextFeatures:
+        """Likewise of every set of texts; those that classify come first.
+
+        Args:
+            condition: see :meth:`encode_text`.
+            chosen: (chosen,) numbers of the classes that are wanted; None for all.
+        """
+        features = F.normalize(self.text(self.clip.text, condition, self.text_budget, chosen).float(), dim=-1)
         names = self.text.names
         if len(names) == 1:
             return {names[0]: features}
         return dict(zip(names, features.unbind(-3), strict=True))
 
-    def forward(self, images: Tensor, text: TextFeatures | None = None) -> Output:
+    def forward(self, images: Tensor, text: TextFeatures | None = None, chosen: Tensor | None = None) -> Output:
         """Classify.
 
         Args:
             images: (batch, 3, resolution, resolution), normalised.
-            text: class features that were computed before; None computes them.
+            text: class features that were computed before, of all classes; None computes them.
+            chosen: (chosen,) numbers of the classes that the logits are of; None for all.
         """
         image = self.encode_image(images)
         if text is None:
-            text = self.encode_texts(image if self.text.conditional else None)
+            text = self.encode_texts(image if self.text.conditional else None, chosen)
+        elif chosen is not None:
+            text = {name: value.index_select(-2, chosen) for name, value in text.items()}
         first, *names = text
         others = {name: text[name] for name in names}
-        return Output(class_logits(self.scale, image, text[first]), image, text[first], others)
+        return Output(class_logits(self.scale, image, text[first]), image, text[first], others, chosen)
 
     @torch.no_grad()
     def fixed(self) -> Classifier:

@@ -77,12 +77,31 @@ def pixels_of(name: str, sizes: Sizes) -> Pixels:
     if Path(name).suffix:
         return Pixels(sizes.resolution, known=False)
     if ":" in name:
-        import open_clip
-
-        found = open_clip.get_pretrained_cfg(*name.split(":", 1)) or {}
-        mean, std = (tuple(found.get(key) or default) for key, default in (("mean", OPENAI_MEAN), ("std", OPENAI_STD)))
-        return Pixels(sizes.resolution, mean, std, found.get("interpolation") or "bicubic")
+        architecture, tag = name.split(":", 1)
+        return published_pixels(architecture, tag, sizes.resolution)
     return Pixels(sizes.resolution)
+
+
+def published_pixels(architecture: str, tag: str, size: int) -> Pixels:
+    """The preprocessing that open_clip has published with a model.
+
+    Args:
+        architecture: its name.
+        tag: of its weights; empty for a file of weights, which is taken to be as all that are published for the
+            architecture. Where these differ, or there are none, OpenAI's is taken and ``known`` is False.
+        size: side of its images in pixels.
+    """
+    import open_clip
+
+    tags = [tag] if tag else open_clip.list_pretrained_tags_by_model(architecture)
+    published = [_of_published(open_clip.get_pretrained_cfg(architecture, one) or {}, size) for one in tags]
+    agreed = bool(published) and all(one == published[0] for one in published)
+    return published[0] if agreed else Pixels(size, known=False)
+
+
+def _of_published(found: Mapping[str, Any], size: int) -> Pixels:
+    mean, std = (tuple(found.get(key) or default) for key, default in (("mean", OPENAI_MEAN), ("std", OPENAI_STD)))
+    return Pixels(size, mean, std, found.get("interpolation") or "bicubic")
 
 
 class Adapt:

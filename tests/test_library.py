@@ -22,7 +22,7 @@ from caspl.losses import distillation, feature_distance, logit_divergence
 from caspl.pixels import Pixels
 from caspl.prompts import normal_tokens
 from caspl.step import Batch, GaussianAverage
-from caspl.teachers import CLIPTeacher
+from caspl.teachers import CLIPEncoder, CLIPTeacher
 from caspl.towers import Sizes
 from caspl.zoo import Weights, computes_the_same, read_model
 from tests.tiny_clip import SIZES, tiny_clip
@@ -183,7 +183,7 @@ def test_teacher_sees_its_own_normalisation_and_size() -> None:
     clip = tiny_clip(1, sizes)
     pixels = torch.rand(2, 3, 32, 32)
     given = Pixels(32, (0.5,) * 3, (0.25,) * 3)
-    teacher = CLIPTeacher(clip, ["a cat.", "a dog."], given, Pixels(48, (0.4,) * 3, (0.2,) * 3))
+    teacher = CLIPTeacher(CLIPEncoder(clip, "it", Pixels(48, (0.4,) * 3, (0.2,) * 3)), ["a cat.", "a dog."], given)
     resized = torch.nn.functional.interpolate((pixels - 0.4) / 0.2, (48, 48), mode="bicubic", antialias=True)
     with torch.no_grad():
         expected = torch.nn.functional.normalize(clip.encode_image(resized), dim=-1)
@@ -192,10 +192,10 @@ def test_teacher_sees_its_own_normalisation_and_size() -> None:
 
 def test_teacher_scale() -> None:
     same = Pixels(SIZES.resolution)
-    teacher = CLIPTeacher(tiny_clip(), ["a cat.", "a dog."], same, same)
+    teacher = CLIPTeacher(CLIPEncoder(tiny_clip(), "it", same), ["a cat.", "a dog."], same)
     batch = Batch(torch.randn(2, 3, SIZES.resolution, SIZES.resolution), torch.zeros(2))
     own = teacher.logits(batch)
-    torch.testing.assert_close(teacher.logits(batch, torch.tensor(100.0)), own / teacher.clip.logit_scale.exp() * 100)
+    torch.testing.assert_close(teacher.logits(batch, torch.tensor(100.0)), own / teacher.encoder.scale * 100)
     assert not own.requires_grad
 
 

@@ -90,6 +90,10 @@ class PromptTrainer(Stepping, TrainerX):
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         """Named scalar terms; their sum is minimised."""
+        return self.task(output, batch)
+
+    def task(self, output: Output, batch: Batch) -> Terms:
+        """The terms that make the classes known: cross-entropy, unless a wrapper puts other ones in its place."""
         return {"ce": F.cross_entropy(output.logits, batch.labels)}
 
     # What a wrapper states -----------------------------------------------------------------------------------

@@ -40,9 +40,10 @@ class PromptSRC(IVLP):
     def losses(self, output: Output, batch: Batch) -> Terms:
         options, reference = self.options, self.reference
         frozen = reference.encode_image(batch.images)
-        frozen_logits = class_logits(self.model.scale, frozen, reference.text)
+        text = reference.text if output.chosen is None else reference.text.index_select(0, output.chosen)
+        frozen_logits = class_logits(self.model.scale, frozen, text)
         return super().losses(output, batch) | {
-            "text": options.TEXT_LOSS_WEIGHT * feature_distance(output.text, reference.text),
+            "text": options.TEXT_LOSS_WEIGHT * feature_distance(output.text, text),
             "image": options.IMAGE_LOSS_WEIGHT * feature_distance(output.image, frozen),
             "logits": logit_divergence(output.logits, frozen_logits),
         }

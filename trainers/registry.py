@@ -30,6 +30,7 @@ class Wrapper:
         mixin: in front of the method's class; overrides hooks of :class:`trainers.base.PromptTrainer`.
         doc: of the classes made; ``{}`` is the method's name.
         takes: whether a method can be wrapped.
+        makes_methods: whether what it makes is a method itself, which the other wrappers wrap: ``CasPL_KDPL_X``.
     """
 
     prefix: str
@@ -38,6 +39,7 @@ class Wrapper:
     mixin: type
     doc: str
     takes: Callable[[Any], bool] = lambda trainer: trainer.cascades
+    makes_methods: bool = False
 
 
 OURS: set[str] = set()
@@ -45,6 +47,8 @@ OURS: set[str] = set()
 
 WRAPPERS: list[Wrapper] = []
 _methods: list[Any] = []
+_made: list[Any] = []
+"""Those of them that a wrapper has made."""
 
 FOLDER = {
     # .csv, .tsv or .json with the columns path, class and perhaps split; a split file in CoOp's form; or "folders"
@@ -83,8 +87,9 @@ def wrap(wrapper: Wrapper) -> None:
     """Make a wrapper known: every method, whenever it is registered, has its form from now on."""
     SECTIONS[wrapper.section] = wrapper.defaults
     WRAPPERS.append(wrapper)
-    for trainer in _methods:
-        _register_wrapped(trainer, wrapper)
+    for trainer in list(_methods):
+        if not (wrapper.makes_methods and trainer in _made):
+            _register_wrapped(trainer, wrapper)
 
 
 def _register_wrapped(trainer: Any, wrapper: Wrapper) -> None:
@@ -93,6 +98,12 @@ def _register_wrapped(trainer: Any, wrapper: Wrapper) -> None:
     namespace = {"__doc__": wrapper.doc.format(trainer.__name__), "__module__": trainer.__module__}
     made = type(wrapper.prefix + trainer.__name__, (wrapper.mixin, trainer), namespace)
     TRAINER_REGISTRY.register()(made)
+    if wrapper.makes_methods:
+        _methods.append(made)
+        _made.append(made)
+        for other in WRAPPERS:
+            if not other.makes_methods:
+                _register_wrapped(made, other)
 
 
 def extend_cfg(cfg: CfgNode) -> None:

@@ -44,6 +44,7 @@ class Header:
         description: how the prompts are built (:meth:`caspl.prompts.Prompts.describe`).
         split: digest of the data set's split; empty if unknown.
         pixels: preprocessing of the images (:meth:`caspl.pixels.Pixels.as_dict`).
+        teacher_hash: weights hash of the teacher; empty if unknown.
         steps: of the run; 0 if unknown.
         library: version that wrote the file.
         format: version of the file format.
@@ -63,6 +64,7 @@ class Header:
     description: Mapping[str, Any] | None = None
     split: str = ""
     pixels: Mapping[str, Any] | None = None
+    teacher_hash: str = ""
     steps: int = 0
     library: str = __version__
     format: int = FORMAT

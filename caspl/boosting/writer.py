@@ -36,6 +36,15 @@ class BoostingWriter:
         self._check()
         self.claim.take()
 
+    def know(self, header: Header) -> None:
+        """Take what the file will say, now that more of it is known, and look once more.
+
+        Raises:
+            CasPLError: if what is there came from other settings, or from another teacher of that name.
+        """
+        self.header = header
+        self._check()
+
     def write(self, model: PromptedCLIP, steps: int = 0) -> Path:
         """Write the boosting segments of a model; returns the path.
 
@@ -61,6 +70,8 @@ class BoostingWriter:
             raise CasPLError(f"{self.target} was made with other settings or classes")
         if there.split and self.header.split and there.split != self.header.split:
             raise CasPLError(f"{self.target} was made from another split of {there.dataset}")
+        if there.teacher_hash and self.header.teacher_hash and there.teacher_hash != self.header.teacher_hash:
+            raise CasPLError(f"{self.target} was made from other weights of the teacher {there.teacher}")
 
 
 def _values(segment: AnySegment | None) -> Tensor | None:

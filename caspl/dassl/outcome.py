@@ -49,6 +49,7 @@ PHASE_1 = (
     *("N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT", "CTX_INIT", "PREC"),
     *("VIEWS", "VIEW_SEED"),  # a store gives the same bits as none
 )
+VIEWED = ("TRAINER.CASPL.VIEWS", "TRAINER.CASPL.VIEW_SEED")
 PHASE_2 = (
     *("BOOSTING", "BOOSTING_DATASET", "BOOSTING_SEED", "TRAINABLE", "REFERENCE"),
     *("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"),  # they choose among several files
@@ -67,6 +68,8 @@ def settings(text: str, sections: Sections) -> dict[str, str]:
         sections: what the trainer reads; other methods' settings do not matter.
     """
     found = {key: json.dumps(value) for key, value in leaves(parse_yaml(text))}
+    if found.get(VIEWED[0], "0") == "0":  # drawn anew each time: so it was in runs before there were these keys
+        found = {key: value for key, value in found.items() if key not in VIEWED}
     return {key: value for key, value in found.items() if _counts(key, sections)}
 
 

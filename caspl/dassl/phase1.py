@@ -23,14 +23,12 @@ from caspl.dassl.student import given_pixels
 from caspl.dassl.views import ViewingLoader, fill_store, plan_of, store_of, viewing_loader
 from caspl.errors import CasPLError, advising
 from caspl.model import Output, PromptedCLIP
-from caspl.pixels import pixels_of
 from caspl.prompts import Prompts, Segment, both_towers
 from caspl.prompts.templates import fill
 from caspl.step import Batch, Precision, Terms
 from caspl.store import Store, ViewPlan
-from caspl.teachers import CLIPTeacher
+from caspl.teachers import CLIPTeacher, load_encoder
 from caspl.towers import CLIP
-from caspl.zoo import load_clip, weights_hash
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
 from dassl.data.transforms import build_transform
@@ -58,6 +56,7 @@ class Phase1(Base):
     precision: Precision
     model: PromptedCLIP
     student_hash: str
+    teacher_hash: str = ""
     distillation: Distillation
     writer: BoostingWriter
     plan: ViewPlan | None = None
@@ -99,12 +98,12 @@ class Phase1(Base):
     def prepare(self) -> None:
         """Build the teacher."""
         options = self.cfg.TRAINER.CASPL
-        clip = load_clip(options.TEACHER)
-        if weights_hash(clip) == self.student_hash:
+        encoder = load_encoder(options.TEACHER, self.precision)
+        self.teacher_hash = encoder.identity
+        if self.teacher_hash == self.student_hash:
             logger.warning("teacher and student have the same weights: there is nothing but the template to distil")
-        wanted = pixels_of(options.TEACHER, clip.sizes)
         texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
-        teacher = CLIPTeacher(self.precision.place(clip), texts, given_pixels(self.cfg), wanted)
+        teacher = CLIPTeacher(encoder, texts, given_pixels(self.cfg))
         scale = self.model.scale if options.TEACHER_SCALE == "student" else None
         teacher.named = self.plan is not None
         if self.plan is not None and options.STORE:
@@ -169,6 +168,11 @@ class Phase1(Base):
         finally:
             self.writer.end()
 
+    def before_train(self) -> None:
+        super().before_train()
+        with advising(OTHER_FILE):  # the teacher is here now
+            self.writer.know(self.header())
+
     def after_train(self) -> None:
         with advising(OTHER_FILE):
             path = self.writer.write(self.model, self.max_epoch * len(self.train_loader_x))
@@ -182,6 +186,7 @@ class Phase1(Base):
             student=cfg.MODEL.BACKBONE.NAME,
             student_hash=self.student_hash,
             teacher=options.TEACHER,
+            teacher_hash=self.teacher_hash,
             dataset=cfg.DATASET.NAME,
             classnames=tuple(self.dm.dataset.classnames),
             template=teacher_template(cfg),

@@ -122,6 +122,7 @@ RANGES = {
     "SEARCH_SCALE": POSITIVE,
     "SEARCH_STEP": SOME,
     "EPS": POSITIVE,
+    "K_MAX": SOME,
 }
 """A key, or its last part -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 

@@ -50,6 +50,15 @@ class Stepping(Base):
         """Named scalar terms; their sum is minimised."""
         raise NotImplementedError
 
+    @property
+    def learner(self) -> PromptedCLIP:
+        """The model that steps are taken with: the trainer's, or one of other classes that shares its segments."""
+        return self.model
+
+    def chosen_classes(self, batch: Batch) -> Tensor | None:
+        """Called before a step's forward pass: numbers of the learner's classes that it is about; None for all."""
+        return None
+
     def prepare(self) -> None:
         """What training needs beside the prompted model: references, teachers. Called once, before training."""
 
@@ -67,7 +76,16 @@ class Stepping(Base):
             self.prepare()
         metrics = accuracy if self.labelled else None
         recorder = self.recorder_of_work()
-        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics, recorder, self.steering)
+        self.step = Step(
+            self.learner,
+            self.losses,
+            self.optim,
+            self.precision,
+            metrics,
+            recorder,
+            steering=self.steering,
+            choose=self.chosen_classes,
+        )
 
     def recorder_of_work(self) -> Recorder | None:
         """What records steps and tests, so that they are one launch each (``TRAIN.GRAPH``); None where nothing does."""

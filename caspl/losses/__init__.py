@@ -1,15 +1,17 @@
 """Losses: plain functions of float32 tensors that return one scalar each."""
 
-from caspl.losses.divergence import distillation, soft_cross_entropy
+from caspl.losses.divergence import both_ways, distillation, most_probable, soft_cross_entropy
 from caspl.losses.self_regulation import cosine_distance, feature_distance, logit_divergence
 from caspl.losses.transport import assignment, transport
 
 __all__ = [
     "assignment",
+    "both_ways",
     "cosine_distance",
     "distillation",
     "feature_distance",
     "logit_divergence",
+    "most_probable",
     "soft_cross_entropy",
     "transport",
 ]

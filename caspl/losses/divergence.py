@@ -8,6 +8,28 @@ from torch.nn import functional as F
 REDUCTIONS = ("batchmean", "mean")
 
 
+def both_ways(student: Tensor, teacher: Tensor) -> tuple[Tensor, Tensor]:
+    """KL(teacher || student) and KL(student || teacher), each a mean over the batch (KDPL, arXiv 2407.03056).
+
+    Args:
+        student, teacher: (batch, classes) logits of the same classes; the teacher's without gradient.
+    """
+    log_p, log_q = F.log_softmax(student.float(), dim=-1), F.log_softmax(teacher.float(), dim=-1)
+    forward = F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
+    return forward, F.kl_div(log_q, log_p, reduction="batchmean", log_target=True)
+
+
+def most_probable(logits: Tensor, count: int) -> Tensor:
+    """Numbers of the classes that are the most probable on average over a batch (KDPL, class-agnostic).
+
+    Args:
+        logits: (batch, classes).
+        count: how many; all, where there are not more. They come in no particular order.
+    """
+    mean = logits.float().softmax(dim=-1).mean(dim=0)
+    return mean.topk(min(count, logits.shape[-1]), sorted=False).indices
+
+
 def distillation(student: Tensor, teacher: Tensor, temperature: float = 1.0, reduction: str = "batchmean") -> Tensor:
     """T^2 KL(softmax(teacher / T) || softmax(student / T)), CasPL (arXiv 2409.17805), equation of phase 1.
 

@@ -43,11 +43,11 @@ class _Several(nn.Module):
         """The first text's segments (shared, not copied) cut to those named, without words."""
         return self._texts()[0].only(names)
 
-    def _features(self, tower: TextTower, condition: Tensor | None, budget: int) -> list[Tensor]:
+    def _features(self, tower: TextTower, condition: Tensor | None, budget: int, chosen: Tensor | None) -> list[Tensor]:
         """Normalised features of every part; those that no image changes are repeated for all images."""
         budget = -(-budget // len(self.parts))  # all of them are kept until the backward pass
         parts = [(part, condition if part.conditional else None) for part in self._texts()]
-        features = [F.normalize(part(tower, given, budget).float(), dim=-1) for part, given in parts]
+        features = [F.normalize(part(tower, given, budget, chosen).float(), dim=-1) for part, given in parts]
         return list(torch.broadcast_tensors(*features))
 
     def _texts(self) -> list[TextCascade]:
@@ -64,9 +64,15 @@ class TextEnsemble(_Several):
     def __init__(self, texts: Sequence[TextCascade]) -> None:
         super().__init__(texts)
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
+    def again(self) -> TextEnsemble:
+        """See :meth:`TextCascade.again`."""
+        return TextEnsemble([part.again() for part in self._texts()])
+
+    def forward(
+        self, tower: TextTower, condition: Tensor | None = None, budget: int = 0, chosen: Tensor | None = None
+    ) -> Tensor:
         """Mean of the normalised features, ([groups,] classes, embed_dim), itself not normalised."""
-        return torch.stack(self._features(tower, condition, budget)).mean(0)
+        return torch.stack(self._features(tower, condition, budget, chosen)).mean(0)
 
 
 class TextSets(_Several):
@@ -80,9 +86,15 @@ class TextSets(_Several):
         super().__init__(sets.values())
         self.names = tuple(sets)
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
+    def again(self) -> TextSets:
+        """See :meth:`TextCascade.again`."""
+        return TextSets({name: part.again() for name, part in zip(self.names, self.parts, strict=True)})  # type: ignore[operator]
+
+    def forward(
+        self, tower: TextTower, condition: Tensor | None = None, budget: int = 0, chosen: Tensor | None = None
+    ) -> Tensor:
         """Normalised features, ([groups,] sets, classes, embed_dim)."""
-        return torch.stack(self._features(tower, condition, budget), dim=-3)
+        return torch.stack(self._features(tower, condition, budget, chosen), dim=-3)
 
 
 AnyTexts = TextCascade | TextEnsemble | TextSets

@@ -102,18 +102,24 @@ class TextCascade(nn.Module):
         for segment in self.segments.values():
             segment.set_classes(self.classnames, tower)  # type: ignore[operator]
 
-    def forward(self, tower: TextTower, condition: Tensor | None = None, budget: int = 0) -> Tensor:
+    def forward(
+        self, tower: TextTower, condition: Tensor | None = None, budget: int = 0, chosen: Tensor | None = None
+    ) -> Tensor:
         """Text features of the classes, not normalised.
 
         Args:
             tower: the text tower.
             condition: normalised image features (groups, embed_dim) for image-conditioned segments.
             budget: see :meth:`TextTower.classes`.
+            chosen: (chosen,) numbers of the classes that are wanted; None for all.
 
         Returns:
             (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
         """
-        features = self._run(tower, self._names(tower, condition), self.name_end, condition, budget)
+        if chosen is not None and any(segment.class_specific for segment in self.segments.values()):
+            raise CasPLError("class-specific tokens are made for all classes: some of them cannot be chosen")
+        names, ends = self._names(tower, condition, chosen), _rows(self.name_end, chosen)
+        features = self._run(tower, names, ends, condition, budget)
         return features[0] if condition is None else features
 
     def of_ids(self, tower: TextTower, ids: Tensor, end: Tensor) -> Tensor:
@@ -144,6 +150,10 @@ class TextCascade(nn.Module):
         sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
         start, end = prefix.shape[1], name_end + head
         return tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
+
+    def again(self) -> TextCascade:
+        """The same texts (segments shared, not copied) for other classes, which must be set anew."""
+        return TextCascade(self.before, self.after, self.tail)
 
     def only(self, names: Sequence[str]) -> TextCascade:
         """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""
@@ -199,9 +209,9 @@ class TextCascade(nn.Module):
             (own if index >= split else shared).append(tokens)
         return shared, own, split
 
-    def _names(self, tower: TextTower, condition: Tensor | None) -> Tensor:
+    def _names(self, tower: TextTower, condition: Tensor | None, chosen: Tensor | None) -> Tensor:
         """Class names, what stands after them, full stop and end token: (classes, tokens, width)."""
-        names = tower.embed(self.name_ids)
+        names = tower.embed(_rows(self.name_ids, chosen))
         pieces = [piece for piece in self.after if not isinstance(piece, Words)]
         if not pieces:
             return names
@@ -209,7 +219,7 @@ class TextCascade(nn.Module):
             self._is_class_specific(piece)
         fresh = [_tokens(piece, 0, condition) for piece in pieces]
         inserted = torch.cat([expand_tokens(tokens, names.shape[0]) for tokens in fresh], dim=1)
-        index = self.slots.unsqueeze(-1).expand(-1, -1, names.shape[-1])
+        index = _rows(self.slots, chosen).unsqueeze(-1).expand(-1, -1, names.shape[-1])
         return names.scatter(1, index, inserted.to(names.dtype))
 
     def _fresh(self, layer: int, split: int, condition: Tensor | None, own: bool) -> list[tuple[int, Tensor]]:
@@ -254,6 +264,10 @@ def segment_of(piece: Piece) -> Segment | None:
     if isinstance(piece, Words):
         return None
     return piece.segment if isinstance(piece, Part) else piece
+
+
+def _rows(of_classes: Tensor, chosen: Tensor | None) -> Tensor:
+    return of_classes if chosen is None else of_classes.index_select(0, chosen)
 
 
 def _stretch(piece: Segment | Part) -> int:

@@ -46,6 +46,7 @@ class Step:
         optimizer: of the prompts.
         precision: in which to compute.
         metrics: further numbers to report.
+        choose: called before the forward pass: numbers of the classes that the logits are of; None for all.
         recorder: of the device, if forward and backward pass may be recorded and repeated; see
             :mod:`caspl.step.graph`.
         steering: losses that steer the gradient, if there are any.
@@ -60,7 +61,9 @@ class Step:
         metrics: Callable[[Output, Batch], Terms] | None = None,
         recorder: Recorder | None = None,
         steering: Steering | None = None,
+        choose: Callable[[Batch], Tensor | None] | None = None,
     ) -> None:
+        self.choose = choose
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
         self.metrics, self.steering = metrics, steering
         self.scaler = precision.scaler()
@@ -123,7 +126,8 @@ class Step:
     def _compute(self, batch: Batch) -> tuple[Tensor, Tensor | None, Terms]:
         """Likewise, with the sum of the losses that steer in the middle."""
         with self.precision.compute():
-            output = self.model(batch.images, self.text)
+            chosen = None if self.choose is None else self.choose(batch)
+            output = self.model(batch.images, self.text, chosen)
             terms = self.losses(output, batch)
         each = torch.stack([term.float() for term in terms.values()])
         loss, steers = each.sum(), None

@@ -1,4 +1,4 @@
-"""A frozen CLIP as a teacher: it looks at the student's batch and gives class logits (CasPL, section 3.2)."""
+"""A frozen encoder as a teacher: it looks at the student's batch and gives class logits (CasPL, section 3.2)."""
 
 from __future__ import annotations
 
@@ -8,14 +8,12 @@ from typing import Protocol
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from caspl.classifier import class_logits
 from caspl.pixels import Adapt, Pixels
 from caspl.step.batch import Batch
 from caspl.store.encoder import encode_alike, rounded
-from caspl.towers import CLIP, tokenize
-from caspl.zoo import weights_hash
+from caspl.teachers.encoder import Encoder
 
 
 class Teacher(Protocol):
@@ -31,41 +29,38 @@ class Teacher(Protocol):
 
 
 class CLIPTeacher:
-    """Zero-shot CLIP with one text template. Not a module: it can slip neither into train mode nor into a file.
+    """Zero-shot CLIP, of whatever library, with one text a class.
 
     Attributes:
         identity: hash of its weights and preprocessing, for a store of its features.
         named: whether features are rounded as a store does, so that a run with a store has the same bits.
 
     Args:
-        clip: its parameters are frozen.
+        encoder: frozen; how wide its features are does not matter, since its logits are what is passed on.
         texts: one text a class.
-        given: preprocessing that the incoming images have, the student's.
-        wanted: preprocessing that the teacher was trained with.
+        given: preprocessing that the incoming images have, the student's. They are normalised anew and resized for the
+            encoder on the device.
     """
 
     named = False
 
-    def __init__(self, clip: CLIP, texts: Sequence[str], given: Pixels, wanted: Pixels) -> None:
-        self.clip = clip.freeze()
-        device = clip.logit_scale.device
-        with torch.no_grad():
-            ids = tokenize(texts, clip.sizes.context_length).to(device)
-            self.text = F.normalize(clip.encode_text(ids).float(), dim=-1)
-        self._adapt = Adapt(given, wanted, device)
+    def __init__(self, encoder: Encoder, texts: Sequence[str], given: Pixels) -> None:
+        self.encoder = encoder
+        self.text = encoder.encode_text(texts)
+        self._adapt = Adapt(given, encoder.pixels, encoder.device)
         # Of what it makes of the student's images, beside its weights.
-        seen = (weights_hash(clip), given.as_dict(), wanted.as_dict())
+        seen = (encoder.identity, given.as_dict(), encoder.pixels.as_dict())
         self.identity = hashlib.sha256(repr(seen).encode()).hexdigest()[:16]
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
         """The student's images (batch, 3, h, w) -> normalised features (batch, embed_dim), float32."""
-        return F.normalize(self.clip.encode_image(self._adapt(images)).float(), dim=-1)
+        return self.encoder.encode_image(self._adapt(images))
 
     @torch.no_grad()
     def logits(self, batch: Batch, scale: Tensor | None = None) -> Tensor:
         """See :meth:`Teacher.logits`."""
-        factor = self.clip.logit_scale.float().exp() if scale is None else scale
+        factor = self.encoder.scale if scale is None else scale
         return class_logits(factor, self._features(batch), self.text)
 
     def _features(self, batch: Batch) -> Tensor:

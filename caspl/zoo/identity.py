@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
+from torch import Tensor
 
 from caspl.errors import CasPLError
 from caspl.towers import CLIP
@@ -20,6 +22,21 @@ def weights_hash(clip: CLIP) -> str:
     read_as = (clip.activation, clip.sizes.heads)
     if read_as != ("quick_gelu", replace(clip.sizes, vision_heads=0, text_heads=0).heads):  # not as OpenAI's
         digest.update(repr(read_as).encode())
+    return digest.hexdigest()[:16]
+
+
+def state_hash(state: Mapping[str, Tensor], kind: str) -> str:
+    """Short SHA-256 of the weights of a model that is not of the classic layout.
+
+    Args:
+        state: name -> tensor, as the model has them.
+        kind: what the model is called; models of two kinds are two, whatever their weights.
+    """
+    digest = hashlib.sha256(kind.encode())
+    for key, value in sorted(state.items()):
+        digest.update(f"{key}{tuple(value.shape)}".encode())
+        whole = value.detach().to("cpu", torch.float32 if value.is_floating_point() else torch.int64)
+        digest.update(whole.contiguous().numpy().tobytes())
     return digest.hexdigest()[:16]
 
 

@@ -54,8 +54,8 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Weights:
     """The weights behind a name."""
     if name in SHIPPED:
         return Weights(SHIPPED[name]())
-    architecture, _, rest = name.partition(":")
-    if rest and len(architecture) > 1 and not Path(name).is_file():  # one letter is a drive
+    architecture, rest = architecture_of(name)
+    if architecture:
         return by_architecture(architecture, rest)
     if Path(name).suffix in SUFFIXES:
         return from_file(Path(name))
@@ -69,3 +69,11 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Weights:
         f"unknown CLIP {name!r}: give a weights file (.pt, .safetensors), an open_clip pair ARCHITECTURE:TAG or "
         f"ARCHITECTURE:FILE, or one of {known}"
     )
+
+
+def architecture_of(name: str) -> tuple[str, str]:
+    """The two parts of ``ARCHITECTURE:TAG`` or ``ARCHITECTURE:FILE``; two empty ones for any other name."""
+    architecture, _, rest = name.partition(":")
+    if not rest or len(architecture) < 2 or name in SHIPPED or Path(name).is_file():  # one letter is a drive
+        return "", ""
+    return architecture, rest

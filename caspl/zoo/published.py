@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +9,7 @@ import torch
 
 from caspl.errors import CasPLError
 from caspl.towers import CLIP, tokenize
+from caspl.zoo.foreign import config_of
 from caspl.zoo.weights import SUFFIXES, Weights, of_architecture
 
 
@@ -19,17 +19,10 @@ def by_architecture(architecture: str, rest: str) -> Weights:
     Raises:
         CasPLError: if open_clip knows neither, or if the file does not fit.
     """
-    import open_clip
-
     name = f"{architecture}:{rest}"
     if Path(rest).suffix not in SUFFIXES:
         return from_open_clip(architecture, rest, name)
-    config = open_clip.get_model_config(architecture)
-    if config is None:
-        near = difflib.get_close_matches(architecture, open_clip.list_models(), n=3)
-        hint = f"; near are {', '.join(near)}" if near else " (see open_clip.list_models())"
-        raise CasPLError(f"open_clip knows no architecture {architecture}{hint}")
-    return of_architecture(architecture, config, rest)
+    return of_architecture(architecture, config_of(architecture), rest)
 
 
 def from_open_clip(architecture: str, tag: str, name: str) -> Weights:
@@ -38,23 +31,38 @@ def from_open_clip(architecture: str, tag: str, name: str) -> Weights:
     Raises:
         CasPLError: if there is no such model, if it cannot be downloaded, or if our towers do not compute what it does.
     """
+    found = read_model(create(architecture, tag, name))
+    if found is None:
+        raise CasPLError(f"{name} is not a CLIP of the classic layout (another pooling, or another text tower)")
+    return found
+
+
+def create(architecture: str, tag: str, name: str) -> Any:
+    """Download a model of open_clip's, in float32 on the CPU.
+
+    Raises:
+        CasPLError: if there is no such model, or if it cannot be downloaded.
+    """
     import open_clip
 
+    config_of(architecture)
     if tag not in open_clip.list_pretrained_tags_by_model(architecture):
         raise CasPLError(f"open_clip has no weights {architecture}:{tag} (see open_clip.list_pretrained())")
     try:
         # open_clip draws weights on the CPU before it loads them; a run's seed must not notice.
         with torch.random.fork_rng(devices=[]):
-            model = open_clip.create_model(architecture, pretrained=tag, device="cpu", precision="fp32").eval()
+            return open_clip.create_model(architecture, pretrained=tag, device="cpu", precision="fp32").eval()
     except Exception as error:  # network, disk and hub errors of several libraries
         raise CasPLError(
-            f"the weights of {name} could not be downloaded ({type(error).__name__}); put the file "
-            f"{architecture.removesuffix('-quickgelu')}.pt into the folder $CASPL_WEIGHTS or give its path"
+            f"the weights of {name} could not be downloaded ({type(error).__name__}); {_way_out(architecture, tag)}"
         ) from error
-    found = read_model(model)
-    if found is None:
-        raise CasPLError(f"{name} is not a CLIP of the classic layout (another pooling, or another text tower)")
-    return found
+
+
+def _way_out(architecture: str, tag: str) -> str:
+    if tag == "openai":
+        file = architecture.removesuffix("-quickgelu")
+        return f"put the file {file}.pt into the folder $CASPL_WEIGHTS or give its path"
+    return f"give a file of them, {architecture}:FILE"
 
 
 def read_model(model: Any) -> Weights | None:

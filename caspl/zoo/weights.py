@@ -53,6 +53,14 @@ def from_file(path: Path) -> Weights:
     )
 
 
+def is_classic(config: Mapping[str, Any]) -> bool:
+    """Whether one of open_clip's architectures is a CLIP of the classic layout, by what it says of itself."""
+    vision, text = config["vision_cfg"], config["text_cfg"]
+    needed = [vision.get("layers"), vision.get("width"), vision.get("patch_size"), *(text.get(k) for k in TEXT_KEYS)]
+    own_words = text.keys() <= CLASSIC and text.get("vocab_size", VOCABULARY) == VOCABULARY
+    return own_words and all(isinstance(number, int) for number in needed)
+
+
 def of_architecture(architecture: str, config: Mapping[str, Any], path: str) -> Weights:
     """A file of the weights of one of open_clip's architectures.
 
@@ -65,9 +73,7 @@ def of_architecture(architecture: str, config: Mapping[str, Any], path: str) -> 
         CasPLError: if the towers are other libraries', or if the file's have other sizes.
     """
     vision, text = config["vision_cfg"], config["text_cfg"]
-    needed = [vision.get("layers"), vision.get("width"), vision.get("patch_size"), *(text.get(k) for k in TEXT_KEYS)]
-    own_words = text.keys() <= CLASSIC and text.get("vocab_size", VOCABULARY) == VOCABULARY
-    if not own_words or not all(isinstance(number, int) for number in needed):
+    if not is_classic(config):
         raise CasPLError(f"{architecture} is not a CLIP of the classic layout: its towers are other libraries'")
     state = read_state_dict(path)
     heads = (vision["width"] // vision.get("head_width", 64), text["heads"])

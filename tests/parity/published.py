@@ -149,6 +149,8 @@ SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": prompt
 def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     """A case as a config of ours; its boosting tokens are written into a folder."""
     trainer = case["reference"].split()[-1]
+    if trainer.endswith("_KDPL"):
+        trainer = "KDPL_" + trainer.removesuffix("_KDPL")
     settings: dict[str, Any] = {
         "OPTIM__LR": case["lr"],
         "OPTIM__MAX_EPOCH": case["epochs"],
@@ -161,7 +163,15 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     own = SECTIONS.get(trainer)
     if own is not None:
         settings |= {f"TRAINER__{own.__name__.upper()}__{key}": value for key, value in own(case).items()}
+    if trainer.startswith("KDPL_"):
+        settings["TRAINER__KDPL__TEACHER"] = "recipe-1000"
+        settings |= {f"TRAINER__KDPL__{key}": case["section"]["KDPL"][key] for key in ("CLASS_AGNOSTIC", "K_MAX")}
+        if "dictionary" in case:
+            (folder / "names.txt").write_text("\n".join(case["dictionary"]))
+            settings["TRAINER__KDPL__DICTIONARY"] = str(folder / "names.txt")
     for section, values in {} if own is not None else case["section"].items():
+        if section == "KDPL":
+            continue
         section = "CASPL" if trainer == "CasPL" else section
         settings |= {f"TRAINER__{section}__{key}": value for key, value in values.items() if section != "KD"}
     if trainer == "CasPL":

@@ -52,18 +52,23 @@ def faked(trainer: Any, precision: Precision) -> tuple[Step, FakeTensorMode]:
     """The step of a trainer that was built on the CPU, as the device of a precision would have it."""
     weights = torch.float16 if precision.mode == "fp16" else precision.weights  # also where the backward pass runs
     trainer.model.clip.cast(weights)
-    if hasattr(trainer, "distillation"):
-        trainer.distillation.teacher.clip.cast(weights)
+    teacher = getattr(trainer, "teacher", None) or getattr(getattr(trainer, "distillation", None), "teacher", None)
+    if teacher is not None:
+        if hasattr(teacher.encoder, "clip"):
+            teacher.encoder.clip.cast(weights)
+        else:
+            teacher.encoder._precision = precision
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     faker = Faker(mode, precision.device)
-    for name in ("model", "reference", "distillation"):
+    for name in ("model", "_learner", "reference", "distillation", "teacher"):
         if hasattr(trainer, name):
             setattr(trainer, name, faker(getattr(trainer, name)))
     learned = [value for value in trainer.model.parameters() if value.requires_grad]
     metrics = accuracy if trainer.labelled else None
     with mode:
         optimizer = torch.optim.SGD(learned, 0.1)
-        return Step(trainer.model, trainer.losses, optimizer, precision, metrics, steering=trainer.steering), mode
+        more = {"steering": trainer.steering, "choose": trainer.chosen_classes}
+        return Step(trainer.learner, trainer.losses, optimizer, precision, metrics, **more), mode
 
 
 def run(trainer: Any, precision: str, losses: Any = None) -> None:

@@ -33,9 +33,11 @@ every_row, every_learning_row = rows(CASES), rows([case for case in CASES if cas
 def test_every_adapting_trainer_has_a_row() -> None:
     everything = TRAINER_REGISTRY.registered_names()  # among it what other tests register
     ours = {name for name in everything if TRAINER_REGISTRY.get(name).__module__.startswith("trainers.")}
-    names = {name for name in ours if not name.startswith("CasPL")}
+    names = {name for name in ours if not name.startswith(("CasPL", "KDPL_"))}
     assert names - ON_KEPT_FEATURES == {case.trainer for case in CASES} & ours  # and those of plug-ins
-    assert ours == names | {f"CasPL_{name}" for name in names} | {"CasPL"}
+    learning = {case.trainer for case in CASES if case.trained} & ours
+    taught = {f"KDPL_{name}" for name in learning}
+    assert ours == names | taught | {f"CasPL_{name}" for name in names | taught} | {"CasPL"}
 
 
 @every_row

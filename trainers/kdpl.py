@@ -1,0 +1,131 @@
+"""``KDPL_<X>``: the method X taught by a frozen model instead of by labels (KDPL, arXiv 2407.03056). A wrapper."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+from yacs.config import CfgNode
+
+from caspl.dassl.outcome import Sections
+from caspl.dassl.section import dataset_template
+from caspl.dassl.student import given_pixels
+from caspl.errors import CasPLError, advising
+from caspl.losses import both_ways, most_probable
+from caspl.model import Output, PromptedCLIP
+from caspl.prompts.templates import DEFAULT_TEMPLATE, checked, fill
+from caspl.step import Batch, Terms
+from caspl.teachers import CLIPTeacher, load_encoder
+from caspl.teachers.dictionary import read_dictionary
+from trainers.registry import Wrapper, wrap
+
+if TYPE_CHECKING:
+    from trainers.base import PromptTrainer as Base
+else:
+    Base = object
+
+logger = logging.getLogger(__name__)
+
+DEFAULTS = {
+    "TEACHER": "ViT-H-14-quickgelu:dfn5b",  # as TRAINER.CASPL.TEACHER
+    "TEACHER_TEMPLATE": "",  # empty: the data set's own, with a dictionary "a photo of a {}."
+    "TEACHER_SCALE": "student",  # whose logit scale multiplies the teacher's cosines: student (release) | teacher
+    "CLASS_AGNOSTIC": False,  # let the teacher choose names for each batch from the DICTIONARY
+    "DICTIONARY": "",  # file with one name a line, or tinyworld
+    "K_MAX": 1000,  # names that it chooses
+}
+SCALES = ("student", "teacher")
+
+
+class FromTeacher(Base):
+    """Labels are not used: in the place of cross-entropy stands half the divergence each way from the teacher.
+
+    The method's further terms stay. Class-agnostic, steps are taken with a model of the dictionary's names, of which
+    the teacher chooses those of a batch; tests see the true names.
+    """
+
+    labelled = False
+    teacher: CLIPTeacher
+    _learner: PromptedCLIP | None = None
+    _taught = False
+
+    @property
+    def kdpl(self) -> CfgNode:
+        """The wrapper's config section."""
+        return self.cfg.TRAINER.KDPL
+
+    def check_cfg(self, cfg: CfgNode) -> None:
+        super().check_cfg(cfg)
+        options = cfg.TRAINER.KDPL
+        if options.TEACHER_SCALE not in SCALES:
+            raise CasPLError(f"TRAINER.KDPL.TEACHER_SCALE is {' or '.join(SCALES)}, not {options.TEACHER_SCALE!r}")
+        if options.CLASS_AGNOSTIC and not options.DICTIONARY:
+            raise CasPLError("TRAINER.KDPL.CLASS_AGNOSTIC needs a TRAINER.KDPL.DICTIONARY, a file with one name a line")
+        if options.DICTIONARY and not options.CLASS_AGNOSTIC:
+            logger.warning("TRAINER.KDPL.DICTIONARY is not read without CLASS_AGNOSTIC")
+
+    def sections(self) -> Sections:
+        return {**super().sections(), "KDPL": None}
+
+    @property
+    def learner(self) -> PromptedCLIP:
+        return self._learner or self.model
+
+    def prepare(self) -> None:
+        """Build the teacher; what the method itself needs is made for the classes that steps are taken with."""
+        options, agnostic = self.kdpl, self.kdpl.CLASS_AGNOSTIC
+        model, names = self.model, list(self.dm.dataset.classnames)
+        if agnostic:
+            with advising("it is TRAINER.KDPL.DICTIONARY"):
+                names = read_dictionary(options.DICTIONARY)
+                self._learner = model.for_classes(names)
+            logger.info("each batch: the %d likeliest of %d names", min(options.K_MAX, len(names)), len(names))
+        self.model = self.learner
+        try:
+            super().prepare()
+        finally:
+            self.model = model
+        with advising("look at TRAINER.KDPL.TEACHER"):
+            encoder = load_encoder(options.TEACHER, self.precision)
+        given = options.TEACHER_TEMPLATE or (DEFAULT_TEMPLATE if agnostic else "")
+        template = checked(given) if given else dataset_template(self.cfg)
+        self.teacher = CLIPTeacher(encoder, fill(template, names), given_pixels(self.cfg))
+
+    def chosen_classes(self, batch: Batch) -> Tensor | None:
+        """Ask the teacher; where the classes are not known, it also says which names the step is about."""
+        scale = self.model.scale if self.kdpl.TEACHER_SCALE == "student" else None
+        self._soft = self.teacher.logits(batch, scale)
+        if not self.kdpl.CLASS_AGNOSTIC:
+            return None
+        chosen = most_probable(self._soft, self.kdpl.K_MAX)
+        self._soft = self._soft.index_select(1, chosen)
+        return chosen
+
+    def losses(self, output: Output, batch: Batch) -> Terms:
+        self._taught = False
+        terms = super().losses(output, batch)
+        if not self._taught:
+            raise CasPLError(
+                f"{type(self).__name__}: the method's losses do not ask super().losses() for the cross-entropy, which "
+                "KDPL would replace"
+            )
+        return terms
+
+    def task(self, output: Output, batch: Batch) -> Terms:
+        self._taught = True
+        forward, reverse = both_ways(output.logits, self._soft)
+        return {"kl_teacher": 0.5 * forward, "kl_student": 0.5 * reverse}
+
+
+wrap(
+    Wrapper(
+        "KDPL_",
+        "KDPL",
+        DEFAULTS,
+        FromTeacher,
+        "{} taught by a frozen model's soft labels (KDPL).",
+        takes=lambda trainer: trainer.cascades and trainer.learns and not trainer.behind,
+        makes_methods=True,
+    )
+)
