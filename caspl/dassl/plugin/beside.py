@@ -78,7 +78,7 @@ class Places:
         if axes and length == self.others:
             raise CasPLError(
                 f"a block of {self.name} takes or gives a tensor of shape {tuple(value.shape)} beside its tokens, and "
-                f"both the batch and the sequence have length {length}: which is meant is unknown; change the batch size"
+                f"both the batch and the sequence have length {length}: which is meant is unknown; change the batch"
             )
         return axes
 
