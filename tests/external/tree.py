@@ -58,7 +58,7 @@ def row(setting: Setting, source: Path, trainer: str, config: str) -> str:
     said, logs = {}, {}
     for column, name, more in (
         ("engine", trainer, base),
-        ("phase 1", "CasPL", boosting),
+        ("phase 1", "CasPL", [*boosting, "TEST.FINAL_MODEL", "last_step"]),
         ("phase 2", f"CasPL_{trainer}", [*base, *boosting]),
     ):
         # fmt: off
@@ -66,7 +66,8 @@ def row(setting: Setting, source: Path, trainer: str, config: str) -> str:
             "--root", str(setting.work / "data"), "--seed", "1", "--trainer", name,
             "--output-dir", str(setting.work / "out" / checkout.folder.name / name),
             "--dataset-config-file", "configs/datasets/eurosat.yaml", "--config-file", str(file), *setting.opts,
-            "MODEL.BACKBONE.NAME", "ViT-B/16", "INPUT.SIZE", f"({SIDE}, {SIDE})", "DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4",
+            "MODEL.BACKBONE.NAME", "ViT-B/16", "INPUT.SIZE", f"({SIDE}, {SIDE})",
+            "DATALOADER.NUM_WORKERS", "0", "DATALOADER.TRAIN_X.BATCH_SIZE", "4",
             "OPTIM.MAX_EPOCH", "2", "TRAIN.PRINT_FREQ", "1", "USE_CUDA", "False", *more,
         ]
         # fmt: on
