@@ -241,7 +241,7 @@ class PromptTrainer(Stepping, TrainerX):
         if test_only and self.train_loader_x is self.dm.train_loader_x:  # phase 1 can be given other images
             raise CasPLError(f"{self.cfg.DATASET.NAME} has test images only: train elsewhere and use --eval-only here")
 
-    def test(self, split: str | None = None) -> float:
+    def test(self, split: str | None = None, **anything: Any) -> float:
         tested = (split or self.cfg.TEST.SPLIT) == "test"
         if tested and self.cfg.TRAINER.RECORD.VALIDATE and validates_apart(self.dm.dataset):
             self.test("val")

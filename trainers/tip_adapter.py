@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch.nn import functional as F
@@ -84,7 +85,7 @@ class TipAdapter(KeptFeatures):
         self.head.alpha.fill_(alpha)
         self.head.beta.fill_(beta)
 
-    def test(self, split: str | None = None) -> float:
+    def test(self, split: str | None = None, **anything: Any) -> float:
         for name in ("alpha", "beta"):  # those of the checkpoint, where one was loaded
             self.recorder.extra[name] = round(float(getattr(self.head, name)), 6)
         return super().test(split)

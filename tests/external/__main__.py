@@ -1,5 +1,6 @@
 """Code bases that are not ours: their trainers on our engine, and CasPL in them. Prints both tables.
 
+    python -m tests.external --repo PATH --trainer X      any checkout, see tests/external/tree.py
     python -m tests.external CHECKOUT... [--work DIR] [--python INTERPRETER] [--path DIR] [--only NAME...]
 
 CHECKOUT is a clone of CoOp, MaPLe (multimodal-prompt-learning), PromptSRC, Modular-Prompt-Learning, PromptKD or a fork.
@@ -11,79 +12,17 @@ With --python and --path another environment is used, e.g. one with the original
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.external import tree
 from tests.external.cpu import MARK
 from tests.external.material import OURS, RELEASED, SIDE, make_cases, make_eurosat, make_weights
-
-ROOT = Path(__file__).parents[2]
-SECONDS = 600
-BOOST = ["TRAINER.CASPL.N_CTX_TEXT", "4", "TRAINER.CASPL.N_CTX_VISION", "4"]
-
-
-@dataclass
-class Checkout:
-    """A code base, copied."""
-
-    name: str
-    commit: str
-    folder: Path
-    trainers: dict[str, Path] = field(default_factory=dict)  # name -> its file
-
-    def section(self, trainer: str) -> str:
-        """Of its config, as its file reads it; none for zero-shot."""
-        found = re.search(r"cfg\.TRAINER\.(\w+)\.PREC", self.trainers[trainer].read_text())
-        return found.group(1) if found else ""
-
-    def config(self, trainer: str) -> Path:
-        """A published file of the trainer, for ViT-B/16 if there is one; zero-shot takes CoOp's."""
-        for name in (trainer, "CoOp"):
-            files = sorted((self.folder / "configs/trainers" / name).glob("vit_b*.yaml"))
-            if files:
-                return files[0].relative_to(self.folder)
-        raise FileNotFoundError(f"no config of {trainer} in {self.folder}")
-
-
-@dataclass
-class Setting:
-    """Where and with what everything runs."""
-
-    work: Path
-    python: str
-    path: list[str]
-    opts: list[str]
-    published: bool = False  # in half precision, as the published configs have it; else in full precision
-
-    def run(self, checkout: Checkout, arguments: list[str]) -> subprocess.CompletedProcess[str]:
-        """``python train.py`` inside a checkout."""
-        options = [] if self.published else ["--full-precision"]
-        start = [self.python, str(ROOT / "tests/external/cpu.py"), str(checkout.folder), str(self.work / "weights")]
-        command = [*start, *options, "--", "train.py", *arguments]
-        return self._call(command, self.work / "weights", self.path)
-
-    def parity(self, checkout: Checkout, names: list[str]) -> subprocess.CompletedProcess[str]:
-        """The cases inside a checkout."""
-        folders = [str(checkout.folder), str(self.work / "recipe"), str(self.work / "cases")]
-        command = [self.python, "-m", "tests.external.parity", *folders, *names]
-        return self._call(command, self.work / "recipe", [*self.path, str(ROOT)])
-
-    def _call(self, command: list[str], weights: Path, path: list[str]) -> subprocess.CompletedProcess[str]:
-        environment = os.environ | {"CASPL_WEIGHTS": str(weights / "cut"), "PYTHONPATH": os.pathsep.join(path)}
-        if not path:
-            environment.pop("PYTHONPATH")
-        try:
-            return subprocess.run(
-                command, cwd=self.work, env=environment, capture_output=True, text=True, check=False, timeout=SECONDS
-            )
-        except subprocess.TimeoutExpired:
-            return subprocess.CompletedProcess(command, 124, "", f"not done after {SECONDS} s")
+from tests.external.runs import BOOST, Checkout, Setting, verdict
 
 
 def open_checkout(source: Path, target: Path, plugged: bool) -> Checkout:
@@ -143,15 +82,6 @@ def try_trainer(setting: Setting, checkout: Checkout, trainer: str, *pairs: str)
         if done.returncode:
             break
     return outcomes["base"], outcomes["new"], " ".join(lines)
-
-
-def verdict(done: subprocess.CompletedProcess[str]) -> str:
-    """Accuracy of a run that ended well, else its last words."""
-    accuracy = re.findall(r"\* accuracy: ([\d.]+)%", done.stdout)
-    if done.returncode == 0 and accuracy:
-        return f"yes ({accuracy[-1]} %)"
-    words = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-    return "no: " + words[-1].strip()[:150]
 
 
 def engine_rows(setting: Setting, sources: list[Path], only: list[str]) -> Iterator[str]:
@@ -238,7 +168,10 @@ def versions(setting: Setting) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.external", description=__doc__.splitlines()[0])
-    parser.add_argument("checkouts", nargs="+", type=Path, help="clones of other code bases")
+    parser.add_argument("checkouts", nargs="*", type=Path, help="clones of other code bases")
+    parser.add_argument("--repo", type=Path, help="any checkout, for one row of one trainer of it")
+    parser.add_argument("--trainer", action="append", default=[], help="with --repo: the trainer; may be repeated")
+    parser.add_argument("--config", default="", help="with --repo: a config file in it; else one is looked for")
     parser.add_argument("--work", type=Path, default=Path("output/external"), help="folder of copies, data and logs")
     parser.add_argument("--python", default=sys.executable, help="interpreter that runs them")
     parser.add_argument("--path", action="append", default=[], help="for PYTHONPATH, e.g. the original Dassl")
@@ -247,14 +180,21 @@ def main() -> None:
     parser.add_argument("--as-published", action="store_true", help="in half precision: slow, for a few trainers")
     parser.add_argument("--opts", nargs=argparse.REMAINDER, default=[], help="KEY VALUE pairs for every run")
     options = parser.parse_args()
+    if bool(options.repo) == bool(options.checkouts) or bool(options.repo) != bool(options.trainer):
+        parser.error("give checkouts, or --repo PATH and --trainer X")
     work = options.work.resolve()
     if work.exists():
         parser.error(f"{work} is there already: delete it, or name another --work")
     setting = Setting(work, options.python, options.path, options.opts, options.as_published)
     make_eurosat(work / "data")
     make_weights(work / "weights")
-    make_cases(work / "cases", work / "recipe")
     print(versions(setting), "\n")
+    if options.repo:
+        print(tree.HEAD)
+        for trainer in options.trainer:
+            print(tree.row(setting, options.repo.resolve(), trainer, options.config), flush=True)
+        return
+    make_cases(work / "cases", work / "recipe")
     sources = [path.resolve() for path in options.checkouts]
     if options.table != "plugin":
         print("| code base | trainer | trains | tests new classes | CUDA-only lines |\n| --- | --- | --- | --- | --- |")

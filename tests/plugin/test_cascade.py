@@ -273,7 +273,7 @@ def test_a_copy_and_a_second_thread_are_independent(clips: dict[str, str], tmp_p
     with torch.no_grad():
         expected = [model(item) for item in images]
         twin = copy.deepcopy(model)
-        for value in twin.get_submodule(STORED_AS).parameters():
+        for value in twin.get_submodule(STORED_AS).buffers():
             value.data.zero_()
         assert not torch.allclose(twin(images[0]), expected[0])
         assert torch.equal(model(images[0]), expected[0])
@@ -335,20 +335,11 @@ def test_the_published_name_of_the_ids_decides(clips: dict[str, str], tmp_path: 
             model.zs_ids = tokenize([f"a {name}." for name in names])
             return model
 
-    class Renamed(Beside):
-        def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
-            model: Any = super().assemble(clip, names)
-            model.ids = model.prompt_learner.tokenized_prompts
-            del model.prompt_learner.tokenized_prompts
-            return model
-
     cfg = config("CoOp", {"N_CTX": 4}, clips["student"], tmp_path)
     images = batch(0, 0)["img"]
     usual, beside = foreign(standins.CoOp, cfg, CLASSES), foreign(Beside, cfg, CLASSES)
     beside.model.prompt_learner.ctx.data.copy_(usual.model.prompt_learner.ctx)
     assert torch.equal(logits(beside, images), logits(usual, images))
-    with pytest.raises(CasPLError, match="several texts of its classes, in which the name begins at positions 2 and 5"):
-        foreign(Renamed, cfg, CLASSES)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ features become those of phase 1: the class name alone, behind the boosting toke
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from torch import nn
@@ -13,10 +14,12 @@ from torch import nn
 from caspl.boosting import BoostingFile
 from caspl.dassl.plugin.foreign import ForeignTower, find_towers
 from caspl.dassl.plugin.insertion import insert
-from caspl.dassl.plugin.kept import boosted_text, kept_features
+from caspl.dassl.plugin.kept import Kept, boosted_text, kept_features
 from caspl.errors import CasPLError
 from caspl.prompts import Segment
 from caspl.towers import CLIP
+
+logger = logging.getLogger(__name__)
 
 
 def boost_reference(
@@ -33,16 +36,28 @@ def boost_reference(
     Raises:
         CasPLError: if no reference is found, or no single tensor of its text features.
     """
-    others = [tower for tower in find_towers(model, "image") if adapted is None or tower.module is not adapted.module]
+    hooked = set() if adapted is None else {id(block) for block in adapted.blocks}
+    others = [tower for tower in find_towers(model, "image") if not any(id(block) in hooked for block in tower.blocks)]
     shape = (len(classnames), clip.sizes.embed_dim)
-    kept = kept_features(model, shape)
-    if len(kept) != 1 or not others:
+    kept = [item for item in kept_features(model, shape) if not item.learned and not _is_input(item, len(classnames))]
+    if not kept or not others:
         raise CasPLError(
             f"TRAINER.CASPL.REFERENCE is boosted, but {type(model).__name__} has {len(others)} further image towers "
-            f"and {len(kept)} tensors of shape {shape}: expected are a frozen image tower beside the adapted one and "
-            "the text features that go with it; leave it plain"
+            f"and {len(kept)} tensors of shape {shape} or stacks of it: expected are a frozen image tower with blocks "
+            "of its own beside the adapted one and the text features that go with it; leave it plain"
         )
     if file.vision is not None:
         for tower in others:
             insert(tower, Segment("boosting", file.vision.to(tower.positional_embedding.device), trainable=False))
-    kept[0].replace(boosted_text(clip, file.text, classnames))
+    features = boosted_text(clip, file.text, classnames)
+    for item in kept:
+        item.replace([features] * len(item.texts()))
+    logger.info(
+        "the reference is boosted: %s",
+        ", ".join([*map(str, others), *(name for item in kept for name in item.names)]),
+    )
+
+
+def _is_input(kept: Kept, classes: int) -> bool:
+    """Whether a stack is embedded text that a prompt learner keeps: one a class, along the positions."""
+    return kept.value.dim() == 3 and kept.classes == 0 and kept.value.shape[1] != classes

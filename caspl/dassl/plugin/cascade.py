@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from torch import nn
@@ -15,8 +16,9 @@ from yacs.config import CfgNode
 
 from caspl.dassl.blame import refused
 from caspl.dassl.plugin.boosted_reference import boost_reference
-from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, find_towers, unwrapped
+from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, every_path, find_towers, unwrapped
 from caspl.dassl.plugin.insertion import Insertion, insert
+from caspl.dassl.plugin.selfcheck import check
 from caspl.dassl.plugin.stored import store
 from caspl.dassl.plugin.texts import boost_text
 from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, require_labels, require_validation
@@ -37,12 +39,14 @@ class Hints:
         text_tower, image_tower: where they stand in its model, e.g. ``student.image_encoder``; empty: the outermost.
         class_start: position of the class name in its texts, counted from the start token, which is 0.
         text: whether its texts are boosted at all.
+        check: whether the first batch is checked.
     """
 
     text_tower: str = ""
     image_tower: str = ""
     class_start: int | None = None
     text: bool = True
+    check: bool = True
 
 
 def cascaded(trainer: type, hints: Hints) -> type:
@@ -75,9 +79,29 @@ def cascaded(trainer: type, hints: Hints) -> type:
                 return super().resume_model_if_exist(directory)
 
         def forward_backward(self, *args: Any, **kwargs: Any) -> Any:
+            batch = args[0] if args else None
+            images = batch.get("img") if isinstance(batch, dict) else None
+            if images is not None:
+                self._caspl_check(images)
             summary = super().forward_backward(*args, **kwargs)
             require_use(type(self).__name__, self._caspl_insertions)
             return summary
+
+        def model_inference(self, *args: Any, **kwargs: Any) -> Any:
+            if args:
+                self._caspl_check(args[0])
+            return super().model_inference(*args, **kwargs)
+
+        def _caspl_check(self, images: Any) -> None:
+            """Once, at the first batch, trained or tested on."""
+            if getattr(self, "_caspl_checked", not hints.check):
+                return
+            self._caspl_checked = True
+            images = images[0] if isinstance(images, list | tuple) else images  # the first of several views
+            kept = vars(self).get("_caspl_kept", [])
+            name, model = type(self).__name__, self._caspl_model
+            infer = partial(super().model_inference, images.to(self.device))
+            check(name, model, self._caspl_insertions, kept, infer)
 
         def test(self, *args: Any, **kwargs: Any) -> Any:
             result = super().test(*args, **kwargs)
@@ -103,7 +127,7 @@ def boost(trainer: Any, hints: Hints) -> list[Insertion]:
         CasPLError: if the model is not understood, or if the tokens are not its student's.
     """
     cfg = trainer.cfg
-    model = _model(trainer)
+    model = trainer._caspl_model = _model(trainer)
     text, image = adapted_tower(model, "text", hints.text_tower), adapted_tower(model, "image", hints.image_tower)
     clip, student_hash = load_student(cfg)
     for tower in (text, image):
@@ -137,8 +161,9 @@ def require_use(name: str, insertions: Sequence[Insertion]) -> None:
     for insertion in insertions:
         if not insertion.ran:
             raise CasPLError(
-                f"{name} did not run {insertion.name} for its first batch, but uses features that it made before: they "
-                "do not see the boosting tokens, so that it cannot be cascaded by hooks"
+                f"{name} did not run {insertion.name} for its first batch, but another tower, or features that it made "
+                f"before: they do not see the boosting tokens; if another tower runs, say which with "
+                f"caspl.plugin.cascade(..., {insertion.kind}_tower=...), else it cannot be cascaded by hooks"
             )
 
 
@@ -151,7 +176,8 @@ def _model(trainer: Any) -> nn.Module:
     if not found:
         raise CasPLError(
             f"{name} holds no image tower of a CLIP: expected is self.model with a module that has "
-            f"{EXPECTED['image']}, as OpenAI's; ResNet towers have no tokens"
+            f"{EXPECTED['image']}, as OpenAI's"
+            + ("; ResNet towers have no tokens" if "RN" in trainer.cfg.MODEL.BACKBONE.NAME.upper() else "")
         )
     if len(found) > 1:
         raise CasPLError(
@@ -175,6 +201,14 @@ def _tell(trainer: Any, model: nn.Module, insertions: Sequence[Insertion]) -> No
     """Say which towers are boosted and which are left plain: references, teachers, copies."""
     boosted = {insertion.name for insertion in insertions}
     others = {id(item): item for item in map(unwrapped, vars(trainer).values()) if isinstance(item, nn.Module)}
-    plain = [tower for item in (model, *others.values()) for kind in EXPECTED for tower in find_towers(item, kind)]
-    left = dict.fromkeys(str(tower) for tower in plain if str(tower) not in boosted)
+    paths = [tower for item in (model, *others.values()) for kind in EXPECTED for tower in every_path(item, kind)]
+    hooked = {id(block) for tower in paths if str(tower) in boosted for block in tower.blocks}
+    shared: dict[str, None] = {}
+    left: dict[str, None] = {}
+    for tower in paths:
+        if str(tower) not in boosted:
+            running = any(id(block) in hooked for block in tower.blocks)
+            (shared if running else left)[str(tower)] = None
     logger.info("boosted: %s; left plain: %s", ", ".join(sorted(boosted)) or "-", ", ".join(left) or "-")
+    if shared:
+        logger.info("boosted as well, since its blocks are the same: %s", ", ".join(shared))

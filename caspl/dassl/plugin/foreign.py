@@ -70,6 +70,12 @@ def find_towers(model: nn.Module, kind: str) -> list[ForeignTower]:
     return list(found.values())
 
 
+def every_path(model: nn.Module, kind: str) -> list[ForeignTower]:
+    """All towers of a kind, one for each name under which it stands in the model."""
+    named = model.named_modules(remove_duplicate=False)
+    return [ForeignTower(kind, name, module) for name, module in named if _kind(module) == kind]
+
+
 def adapted_tower(model: nn.Module, kind: str, name: str = "") -> ForeignTower | None:
     """The tower that is adapted: the outermost one. Deeper ones are references and teachers.
 

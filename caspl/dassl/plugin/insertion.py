@@ -14,12 +14,15 @@ counts from the front or from the end touches them.
 from __future__ import annotations
 
 import threading
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from caspl.dassl.plugin.beside import Places, each_tensor
+from caspl.dassl.plugin.following import Watch
 from caspl.dassl.plugin.foreign import ForeignTower
 from caspl.errors import CasPLError
 from caspl.prompts import Segment
@@ -35,13 +38,32 @@ def insert(tower: ForeignTower, segment: Segment, start: int | None = None, padd
     return insertion
 
 
+@dataclass
+class _Pass:
+    """One pass through the blocks, of one thread: data parallelism runs its copies side by side.
+
+    Args:
+        start: where the tokens go in, if that is known of this pass alone.
+        flowing: what the last block has put out in their place.
+        places: where they stand in the block that runs.
+        beside: tensors that travel beside, as the block got them and as they were, by identity.
+        watch: looks where a block puts them, in its first pass.
+    """
+
+    start: int | None = None
+    flowing: Tensor | None = None
+    places: Places | None = None
+    beside: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    watch: Watch | None = None
+
+
 class Insertion:
     """The boosting tokens of one tower, at its blocks.
 
     Args:
         tower: where they go.
         segment: the tokens; those of layer 0 enter, layers up to its depth renew them, later ones let them flow.
-        start: place in the sequence; None is the middle of the patches.
+        start: place in the sequence; None is the middle of the patches, and in text what each pass says.
         padding: embedding of the padding token, where it is not known beforehand that all end tokens keep their place
             in the text: the first pass then looks.
     """
@@ -50,72 +72,141 @@ class Insertion:
         self, tower: ForeignTower, segment: Segment, start: int | None = None, padding: Tensor | None = None
     ) -> None:
         self.name = str(tower)
+        self.kind = tower.kind
         self.ran = False
-        self._segment = segment
+        self.half = False
+        self.segment = segment
         self._text = tower.kind == "text"
         self._position = tower.positional_embedding
-        self._start = (self._position.shape[0] + 1) // 2 if start is None else start
+        self.start = (self._position.shape[0] + 1) // 2 if start is None and not self._text else start
         self._padding = padding
         self._norm = getattr(tower.module, "ln_pre", None)
         self._last = len(tower.blocks) - 1
         self._declared_axis = _declared_axis(tower.blocks[0])
         self._axis: int | None = None
-        # The outputs that flow on from block to block, one a thread: data parallelism runs its copies side by side.
-        self._flowing: dict[int, Tensor] = {}
+        self._passes: dict[int, _Pass] = {}
+        # By layer and length of the sequence around it: how far a block moves the tokens, and by how much it grows.
+        self._moves: dict[tuple[int, int], tuple[int, int]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_flowing": {}}
+        return self.__dict__ | {"_passes": {}}
+
+    def begin(self, start: int) -> None:
+        """Say where the tokens go in the next pass of this thread."""
+        if self.start is not None and start != self.start:
+            self.start = None  # no place holds for every pass: none may be assumed where a block runs by itself
+        self._passes[threading.get_ident()] = _Pass(start)
 
     def enter(self, layer: int, block: nn.Module, args: tuple[Any, ...], kwargs: Any) -> Any:
         """Forward pre-hook of a block: its arguments, with the tokens among them."""
-        x, rebuild = self._take(args, block)
-        axis = self._axis_of(x)
-        if layer == 0:
-            self._flowing.pop(threading.get_ident(), None)  # of a pass that was broken off
-        if layer < self._segment.depth:
-            tokens = self._fresh(layer, x.dtype).unsqueeze(1 - axis)
+        x, beside, rebuild = self._take(args, block)
+        axis, now = self._axis_of(x), self._pass(layer)
+        start = now.start if now.start is not None else self.start
+        if start is None:
+            raise CasPLError(
+                f"{self.name} runs on texts whose token ids are not passed to it, and several texts of the classes "
+                "have the name at different positions: say which place is meant with "
+                "caspl.plugin.cascade(..., class_start=...), or leave the text plain with text=False"
+            )
+        if layer < self.segment.depth:
+            tokens = self._fresh(layer, x.dtype, start).unsqueeze(1 - axis)
             tokens = tokens.expand(*(-1 if i == axis else n for i, n in enumerate(x.shape))).to(x)
         else:
-            tokens = self._flown()
-        head, tail = self._around(x, axis, layer == 0)
+            tokens = self._flown(now)
+        head, tail = self._around(x, axis, start, layer == 0)
+        length = x.shape[axis]
+        inside = length if self._text else length + self.segment.length
+        now.places = Places(self.name, start, self.segment.length, length, inside, x.shape[1 - axis], self._text)
+        now.beside = {}
+
+        def change(value: Tensor) -> Tensor:
+            made = now.places.entering(value)  # type: ignore[union-attr]
+            now.beside[id(made)] = (made, value)
+            return made
+
+        beside, kwargs = each_tensor((beside, kwargs), change)
+        if (layer, length) not in self._moves:
+            now.watch = Watch(block, tokens, axis, start)
         self.ran = True
-        return rebuild(torch.cat([head, tokens, tail], dim=axis)), kwargs
+        self.half = x.dtype in (torch.float16, torch.bfloat16) or torch.is_autocast_enabled(x.device.type)
+        return rebuild(torch.cat([head, tokens, tail], dim=axis), beside), kwargs
 
     def leave(self, layer: int, block: nn.Module, args: Any, output: Any) -> Any:
         """Forward hook of a block: its output, without the tokens."""
-        x, rebuild = self._take((output,), block)
-        axis = self._axis_of(x)
-        length = self._segment.length
-        head, tokens, tail = x.split([self._start, length, x.shape[axis] - self._start - length], dim=axis)
+        x, beside, rebuild = self._take((output,), block)
+        axis, now = self._axis_of(x), self._passes[threading.get_ident()]
+        places = self._after(layer, x.shape[axis], now)
+        length = places.length
+        head, tokens, tail = x.split([places.start, length, x.shape[axis] - places.start - length], dim=axis)
         parts = [head, tail]
         if self._text:  # behind all end tokens, where nothing is read: any finite values do
             parts.append(torch.zeros_like(tokens))
-        if self._segment.depth <= layer + 1 <= self._last:
-            self._flowing[threading.get_ident()] = tokens
-        return rebuild(torch.cat(parts, dim=axis))[0]
 
-    def _fresh(self, layer: int, dtype: torch.dtype) -> Tensor:
+        def change(value: Tensor) -> Tensor:
+            return now.beside[id(value)][1] if id(value) in now.beside else places.leaving(value)
+
+        beside = each_tensor(beside, change)
+        now.beside = {}
+        now.flowing = tokens if self.segment.depth <= layer + 1 <= self._last else None
+        if layer == self._last:
+            self._passes.pop(threading.get_ident(), None)
+        return rebuild(torch.cat(parts, dim=axis), beside)[0]
+
+    def _pass(self, layer: int) -> _Pass:
+        """That of this thread; at the first block a new one, unless its place was said just before."""
+        thread = threading.get_ident()
+        now = self._passes.get(thread)
+        if now is not None and now.watch is not None:
+            now.watch.end()  # of a pass that was broken off
+            now.watch = None
+        if now is None or (layer == 0 and now.places is not None):
+            now = self._passes[thread] = _Pass()
+        return now
+
+    def _after(self, layer: int, inside: int, now: _Pass) -> Places:
+        """Where the tokens stand behind a block, and how long the sequence is there.
+
+        Raises:
+            CasPLError: if the block has put in or taken out others, so that their place is not known.
+        """
+        before = now.places
+        assert before is not None
+        key, growth = (layer, before.outside), inside - before.inside
+        if now.watch is not None:
+            seen, now.watch = now.watch.end(), None
+            # Not seen, in a block that keeps the length: it reads them through something else first.
+            if seen is not None or not growth:
+                self._moves[key] = ((before.start if seen is None else seen) - before.start, growth)
+        move, expected = self._moves.get(key, (0, 0))
+        if growth != expected or (self._text and (move or growth)):
+            raise CasPLError(
+                f"block {layer} of {self.name} takes {before.inside} tokens and gives {inside}, or moves them: where "
+                "the boosting tokens then stand is not known, so that this tower cannot be cascaded by hooks"
+                + ("; leave the text plain with caspl.plugin.cascade(..., text=False)" if self._text else "")
+            )
+        return replace(before, start=before.start + move, inside=inside)
+
+    def _fresh(self, layer: int, dtype: torch.dtype, start: int) -> Tensor:
         """The tokens of a layer, (length, width), as its block expects them."""
-        tokens = self._segment.tokens(layer)
+        tokens = self.segment.tokens(layer)
         if layer == 0 and self._text:
-            tokens = tokens + self._position[self._start : self._start + tokens.shape[0]].to(tokens)
+            tokens = tokens + self._position[start : start + tokens.shape[0]].to(tokens)
         elif layer == 0 and self._norm is not None:
             tokens = self._norm(tokens.to(dtype))
         return tokens
 
-    def _flown(self) -> Tensor:
+    def _flown(self, now: _Pass) -> Tensor:
         """What the block before has put out in the tokens' place."""
-        try:
-            return self._flowing.pop(threading.get_ident())
-        except KeyError:
+        if now.flowing is None:
             raise CasPLError(
                 f"the blocks of {self.name} do not run one after the other (gradient checkpointing?): expected is one "
-                f"pass through all of them, since the boosting tokens are renewed in {self._segment.depth} layers only"
-            ) from None
+                f"pass through all of them, since the boosting tokens are renewed in {self.segment.depth} layers only"
+            )
+        return now.flowing
 
-    def _around(self, x: Tensor, axis: int, first: bool) -> tuple[Tensor, Tensor]:
+    def _around(self, x: Tensor, axis: int, start: int, first: bool) -> tuple[Tensor, Tensor]:
         """What stands before and behind the tokens; in text as much is cut off the end as comes in."""
-        length, start = x.shape[axis], self._start
+        length = x.shape[axis]
         if not self._text:
             return x.narrow(axis, 0, start), x.narrow(axis, start, length - start)
         if length != self._position.shape[0]:
@@ -123,11 +214,11 @@ class Insertion:
                 f"{self.name} runs its blocks on {length} positions: expected are all {self._position.shape[0]} of its "
                 "positional embedding"
             )
-        kept = length - self._segment.length
+        kept = length - self.segment.length
         tail = x.narrow(axis, start, kept - start)
         if first:  # they move back: other positions
             self._require_padding(x.narrow(axis, kept, length - kept), axis, kept)
-            shift = self._position[start + self._segment.length :].float() - self._position[start:kept].float()
+            shift = self._position[start + self.segment.length :].float() - self._position[start:kept].float()
             tail = (tail.float() + shift.to(x.device).unsqueeze(1 - axis)).to(x.dtype)
         return x.narrow(axis, 0, start), tail
 
@@ -139,8 +230,8 @@ class Insertion:
         rows = cut.float() - self._position[kept:].float().to(cut.device).unsqueeze(1 - axis)
         if bool(((rows - padding).norm(dim=-1) > 0.5 * padding.norm()).any()):
             raise CasPLError(
-                f"{self.name} gets texts of more than {kept} tokens, and {self._segment.length} boosting tokens go "
-                f"before the class name, but it has {kept + self._segment.length} positions; shorten names or prompts"
+                f"{self.name} gets texts of more than {kept} tokens, and {self.segment.length} boosting tokens go "
+                f"before the class name, but it has {kept + self.segment.length} positions; shorten names or prompts"
             )
 
     def _axis_of(self, x: Tensor) -> int:
@@ -158,13 +249,14 @@ class Insertion:
             self._axis = fits[0]
         return self._axis
 
-    def _take(self, args: tuple[Any, ...], block: nn.Module) -> tuple[Tensor, Any]:
-        """The tokens among a block's arguments (a tensor, or the head of a list), and how to put others there."""
+    def _take(self, args: tuple[Any, ...], block: nn.Module) -> tuple[Tensor, Any, Any]:
+        """The tokens among a block's arguments (a tensor, or the head of a list), the others, and how to put back."""
         first, *rest = args or (None,)
         if isinstance(first, Tensor) and first.dim() == 3:
-            return first, lambda x: (x, *rest)
+            return first, rest, lambda x, others: (x, *others)
         if isinstance(first, list | tuple) and first and isinstance(first[0], Tensor) and first[0].dim() == 3:
-            return first[0], lambda x: (type(first)([x, *first[1:]]), *rest)
+            kind, inner = type(first), list(first[1:])
+            return first[0], [inner, rest], lambda x, others: (kind([x, *others[0]]), *others[1])
         raise CasPLError(
             f"a block of {self.name} ({type(block).__name__}) takes or gives {_shown(first)}: expected is a tensor "
             "(tokens, batch, width) or (batch, tokens, width), or a list that begins with one"

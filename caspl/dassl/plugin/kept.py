@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caspl.errors import CasPLError
+from caspl.dassl.plugin.foreign import find_towers
 from caspl.model import PromptedCLIP
 from caspl.prompts import Prompts, Segment
 from caspl.prompts.templates import DEFAULT_TEMPLATE, SELECTED
@@ -24,33 +24,98 @@ ALONE = ("{}.",)  # the class name without words, as in phase 1
 SAME = 0.999  # cosine of features that differ by half precision alone
 
 
+Words = list[tuple[str, ...]]
+"""The templates of each text in a stack, one text for features that are no stack."""
+
+
 @dataclass(eq=False)
 class Kept:
-    """A tensor (classes, embed_dim), and all attributes and buffers that are this tensor."""
+    """Text features, (classes, embed_dim) or a stack of them, and all attributes, buffers and parameters that are it.
+
+    Args:
+        value: the tensor.
+        classes: axis of the classes; the last axis is that of the features, what is left are texts of a class.
+        learned: whether it is a parameter: learned from these features, perhaps, or from others.
+    """
 
     value: Tensor
+    classes: int
+    learned: bool = False
     places: list[tuple[Any, str]] = field(default_factory=list)
+    _written: Tensor | None = None
 
     @property
     def name(self) -> str:
         """Where it stands."""
-        owner, name = self.places[0]
-        return f"{type(owner).__name__}.{name}"
+        return self.names[0]
 
-    def replace(self, features: Tensor) -> None:
-        """Put others in its place, on its device and in its precision."""
+    @property
+    def names(self) -> list[str]:
+        """Everywhere that it stands."""
+        return [f"{type(owner).__name__}.{name}" for owner, name in self.places]
+
+    def texts(self) -> Tensor:
+        """(texts, classes, embed_dim), as they are."""
+        value = self.value.detach().movedim(self.classes, -2)
+        return value.reshape(-1, *value.shape[-2:]).float()
+
+    @torch.no_grad()
+    def replace(self, features: Sequence[Tensor]) -> None:
+        """Put others in its place, on its device and in its precision; its rows keep their norms.
+
+        A parameter that is no longer what was put there has been trained, or read from a checkpoint: it stays.
+
+        Args:
+            features: normalised, (classes, embed_dim), one for each text.
+        """
+        now = getattr(*self.places[0])
+        if self.learned and self._written is not None and not torch.equal(now, self._written):
+            return
+        made = torch.stack(list(features)).float().to(self.value.device)
+        made = F.normalize(made, dim=-1) * self.texts().norm(dim=-1, keepdim=True)
+        shape = self.value.detach().movedim(self.classes, -2).shape
+        made = made.reshape(shape).movedim(-2, self.classes).to(self.value)
+        self._written = made.clone() if self.learned else None
         for owner, name in self.places:
-            setattr(owner, name, features.to(self.value))
+            if self.learned:
+                getattr(owner, name).copy_(made)
+            else:
+                setattr(owner, name, made)
 
 
 def kept_features(model: nn.Module, shape: tuple[int, int], *more: object) -> list[Kept]:
-    """What the modules of a model, plain objects in them and ``more`` keep in this shape, each tensor once."""
+    """What the modules of a model, plain objects in them and ``more`` keep in this shape, each tensor once.
+
+    Args:
+        shape: (classes, embed_dim). Stacks of it, (..., classes, embed_dim) and (classes, texts, embed_dim), as well;
+            the weights of the towers are passed over.
+    """
     found: dict[int, Kept] = {}
+    towers = {
+        id(value)
+        for kind in ("text", "image")
+        for tower in find_towers(model, kind)
+        for value in tower.module.parameters()
+    }
     for owner in {id(owner): owner for owner in (*_owners(model), *more)}.values():
-        for name, value in (*vars(owner).items(), *getattr(owner, "_buffers", {}).items()):
-            if isinstance(value, Tensor) and value.is_floating_point() and tuple(value.shape) == shape:
-                found.setdefault(value.data_ptr(), Kept(value)).places.append((owner, name))
+        for name, value in (
+            *vars(owner).items(),
+            *getattr(owner, "_buffers", {}).items(),
+            *getattr(owner, "_parameters", {}).items(),
+        ):
+            if not isinstance(value, Tensor) or not value.is_floating_point() or id(value) in towers:
+                continue
+            axis = _classes_axis(tuple(value.shape), shape)
+            if axis is not None:
+                learned = isinstance(value, nn.Parameter)
+                found.setdefault(value.data_ptr(), Kept(value, axis, learned)).places.append((owner, name))
     return list(found.values())
+
+
+def _classes_axis(found: tuple[int, ...], shape: tuple[int, int]) -> int | None:
+    if found[-2:] == shape:
+        return len(found) - 2
+    return 0 if len(found) == 3 and (found[0], found[2]) == shape else None
 
 
 @torch.no_grad()
@@ -70,26 +135,57 @@ def boosted_text(
     return PromptedCLIP.of(clip, prompts, classnames).encode_text()
 
 
-def words_of(kept: Kept, clip: CLIP, classnames: Sequence[str], own: str, learns: bool) -> tuple[str, ...]:
-    """The templates that a trainer's text features are of, for use beside boosting tokens.
+class KnownWords:
+    """The words that text features may be of, and those features themselves.
 
     Args:
-        kept: plain features.
+        plain: unboosted features, (classes, embed_dim), of each set of templates.
         own: template of the data set.
-        learns: whether the trainer learns anything. If not, it is zero-shot, and boosting stands alone, but for
-            ensembles, as with our own zero-shot trainers.
-
-    Raises:
-        CasPLError: if the features are of none of the published templates.
+        alone: whether boosting stands without words: a trainer that learns nothing is zero-shot, but for ensembles, as
+            with our own zero-shot trainers.
     """
-    there = F.normalize(kept.value.detach().float(), dim=-1).to(clip.logit_scale.device)
-    for templates in dict.fromkeys([(own,), (DEFAULT_TEMPLATE,), (*SELECTED, own), SELECTED]):
-        if (boosted_text(clip, None, classnames, templates) * there).sum(-1).min() > SAME:
-            return templates if learns or len(templates) > 1 else ALONE
-    raise CasPLError(
-        f"the text features {kept.name} are made once, of words that are not known: expected are those of "
-        f"{DEFAULT_TEMPLATE!r}, {own!r} or CLIP's seven selected templates; leave the text plain with "
-        "caspl.plugin.cascade(..., text=False)"
+
+    def __init__(self, plain: dict[tuple[str, ...], Tensor], own: str, alone: bool) -> None:
+        self._plain, self._own, self._alone = plain, own, alone
+
+    def of(self, kept: Kept) -> Words | None:
+        """The templates of each of its texts; None if one is of none of the known ones."""
+        words = []
+        for text in kept.texts():
+            there = F.normalize(text, dim=-1)
+            fits = (
+                templates
+                for templates, plain in self._plain.items()
+                if (plain * there.to(plain.device)).sum(-1).min() > SAME
+            )
+            templates = next(fits, None)
+            if templates is None:
+                return None
+            words.append(ALONE if self._alone and len(templates) == 1 else templates)
+        return words
+
+    def unknown(self, kept: Kept) -> str:
+        """What to say of features of other words."""
+        return (
+            f"the text features {kept.name} are made once, of words that are not known: expected are those of "
+            f"{DEFAULT_TEMPLATE!r}, {self._own!r} or CLIP's seven selected templates; leave the text plain with "
+            "caspl.plugin.cascade(..., text=False)"
+        )
+
+
+def known_words(clip: CLIP, classnames: Sequence[str], own: str, learns: bool) -> KnownWords:
+    """The features of all published words, for :class:`KnownWords`.
+
+    Args:
+        own: template of the data set.
+        learns: whether the trainer learns anything.
+    """
+    sets: list[tuple[str, ...]] = [(own,), (DEFAULT_TEMPLATE,), (*SELECTED, own), SELECTED]
+    sets += [(template,) for template in SELECTED]
+    return KnownWords(
+        {templates: boosted_text(clip, None, classnames, templates) for templates in dict.fromkeys(sets)},
+        own,
+        not learns,
     )
 
 

@@ -69,6 +69,7 @@ def cascade(
     image_tower: str = "",
     class_start: int | None = None,
     text: bool = True,
+    check: bool = True,
 ) -> type:
     """Register and return ``CasPL_<X>`` of one Dassl trainer X; :func:`extend_cfg` is needed all the same.
 
@@ -79,7 +80,8 @@ def cascade(
         class_start: position of the class name in the texts, the start token being 0, where they are not to be found
             as ``tokenized_prompts``.
         text: False leaves the texts plain and boosts the image tower alone.
+        check: False leaves out the self-check at the first batch.
     """
-    made = cascaded(trainer, Hints(text_tower, image_tower, class_start, text))
+    made = cascaded(trainer, Hints(text_tower, image_tower, class_start, text, check))
     TRAINER_REGISTRY.register(made, force=True)
     return made

@@ -22,7 +22,7 @@ class BoostingTokens(nn.ModuleDict):
                 "this checkpoint holds no boosting tokens: it is of a run without the cascade, so evaluate or resume "
                 "it with the trainer itself, without CasPL_"
             )
-        for name, value in self.named_parameters():
+        for name, value in (*self.named_parameters(), *self.named_buffers()):
             found = state_dict.get(prefix + name, value)
             if found.shape != value.shape:
                 raise CasPLError(
@@ -39,6 +39,11 @@ def store(trainer: Any, model: nn.Module, segments: dict[str, Segment]) -> Boost
         CasPLError: if they train, but no optimizer is there.
     """
     tokens = BoostingTokens(segments).to(next(model.parameters()).device)
+    for segment in segments.values():
+        if not segment.values.requires_grad:  # loops over parameters expect gradients of all (ProGrad)
+            values = segment.values.data
+            del segment.values
+            segment.register_buffer("values", values)
     name = _home(trainer, model)
     home = model if name is None else unwrapped(trainer._models[name])
     home.add_module(STORED_AS, tokens)

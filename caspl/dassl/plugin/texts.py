@@ -10,9 +10,10 @@ from typing import Any
 from torch import nn
 from yacs.config import CfgNode
 
+from caspl.dassl.plugin.calls import Calls
 from caspl.dassl.plugin.foreign import ForeignTower
 from caspl.dassl.plugin.insertion import Insertion, insert
-from caspl.dassl.plugin.kept import Kept, boosted_text, kept_features, words_of
+from caspl.dassl.plugin.kept import Kept, Words, boosted_text, kept_features, known_words
 from caspl.dassl.plugin.names import USUAL_NAME, find_ids, find_start, require_room
 from caspl.dassl.plugin.stored import BoostingTokens
 from caspl.dassl.section import dataset_template
@@ -56,14 +57,20 @@ def boost_text(
         return None
     for some in ids:
         require_room(some, classnames, segment.length)
-    start = find_start(model, ids, classnames) if class_start is None else class_start
-    if not 1 <= start < positions - segment.length:
+    start = class_start
+    if start is None:  # where the texts differ, each call says it
+        starts = {find_start(model, [some], classnames) for some in ids}
+        start = starts.pop() if len(starts) == 1 else None
+    if start is not None and not 1 <= start < positions - segment.length:
         raise CasPLError(
             f"the class name cannot begin at position {start} (class_start): expected is 1 to "
             f"{positions - segment.length - 1}, behind the start token and with room for {segment.length} tokens"
         )
     padding = None if ids else clip.text.token_embedding.weight[0].detach().clone()
-    return insert(tower, segment, start, padding)
+    insertion = insert(tower, segment, start, padding)
+    if class_start is None:
+        Calls(model, ids, classnames, insertion, positions).watch(tower.module)
+    return insertion
 
 
 def _boost_kept(trainer: Any, model: nn.Module, tower: ForeignTower | None, stored: BoostingTokens, clip: CLIP) -> None:
@@ -79,26 +86,39 @@ def _boost_kept(trainer: Any, model: nn.Module, tower: ForeignTower | None, stor
         "give it with caspl.plugin.cascade(..., class_start=5), counted from the start token, or leave the text plain "
         "with text=False"
     )
-    if len(kept) != 1:
-        raise CasPLError(unknown)
-    if any(value.requires_grad for value in segment.parameters()):
+    if any(value.requires_grad for value in segment.parameters()) and kept:
         raise CasPLError(
             f"TRAINER.CASPL.TRAINABLE is True, but {type(trainer).__name__} makes its text features ({kept[0].name}) "
             "once, so that the boosting tokens of the text cannot train; leave it False"
         )
-    words = words_of(kept[0], clip, classnames, dataset_template(trainer.cfg), bool(trainer.get_model_names()))
+    own, learns = dataset_template(trainer.cfg), bool(trainer.get_model_names())
+    words = known_words(clip, classnames, own, learns)
+    pairs = [(item, words.of(item)) for item in kept]
+    told = [(item, found) for item, found in pairs if found is not None]
+    for item, found in pairs:
+        if found is None and not item.learned:
+            raise CasPLError(words.unknown(item))
+    if not told:
+        raise CasPLError(unknown)
     if tower is not None:
         tower.blocks[0].register_forward_pre_hook(partial(_refuse, unknown))
-    refresh = partial(_replace, kept[0], trainer.cfg, classnames, words)
+    refresh = partial(_replace, told, trainer.cfg, classnames)
     refresh(segment, clip=clip)
+    trainer._caspl_kept = [item for item, _ in told]
+    logger.info("text features made once, now boosted: %s", ", ".join(name for item, _ in told for name in item.names))
     stored.register_load_state_dict_post_hook(lambda tokens, keys: refresh(tokens["text"]))
 
 
 def _replace(
-    kept: Kept, cfg: CfgNode, classnames: Sequence[str], words: tuple[str, ...], segment: Any, clip: CLIP | None = None
+    kept: Sequence[tuple[Kept, Words]],
+    cfg: CfgNode,
+    classnames: Sequence[str],
+    segment: Any,
+    clip: CLIP | None = None,
 ) -> None:
     clip = load_student(cfg)[0].to(segment.values.device) if clip is None else clip
-    kept.replace(boosted_text(clip, segment.values, classnames, words))
+    for item, words in kept:
+        item.replace([boosted_text(clip, segment.values, classnames, templates) for templates in words])
 
 
 def _refuse(sentence: str, module: nn.Module, args: Any) -> None:

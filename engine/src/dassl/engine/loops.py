@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from .progress import EpochProgress
-from .simple import SimpleTrainer
+from .simple import SimpleTrainer, first_view
 
 __all__ = ["TrainerX", "TrainerXU"]
 
@@ -31,7 +31,7 @@ class TrainerX(SimpleTrainer):
 
     def parse_batch_train(self, batch: dict[str, Any]) -> tuple[Tensor, ...]:
         """Return images (batch, 3, height, width), labels (batch,), domains (batch,) on the device."""
-        return tuple(batch[key].to(self.device) for key in ("img", "label", "domain"))
+        return tuple(first_view(batch[key]).to(self.device) for key in ("img", "label", "domain"))
 
 
 class TrainerXU(SimpleTrainer):
@@ -60,9 +60,9 @@ class TrainerXU(SimpleTrainer):
     def parse_batch_train(self, batch_x: dict[str, Any], batch_u: dict[str, Any]) -> tuple[Tensor, Tensor, Tensor]:
         """Return labelled images, their labels and unlabelled images on the trainer's device."""
         return (
-            batch_x["img"].to(self.device),
+            first_view(batch_x["img"]).to(self.device),
             batch_x["label"].to(self.device),
-            batch_u["img"].to(self.device),
+            first_view(batch_u["img"]).to(self.device),
         )
 
     def _count_batches(self) -> int:

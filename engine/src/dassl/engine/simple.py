@@ -267,11 +267,12 @@ class SimpleTrainer(TrainerBase):
         load_random_state(state["random"])
 
     @torch.no_grad()
-    def test(self, split: str | None = None) -> float:
+    def test(self, split: str | None = None, **anything: Any) -> float:
         """Evaluate on a split and leave the models in eval mode.
 
         Args:
             split: "val", if there is such a loader; anything else is "test". By default TEST.SPLIT.
+            **anything: what a code base passes to a ``test`` of its own; nothing here.
 
         Returns:
             The first metric of the evaluator: the accuracy, in percent.
@@ -298,7 +299,7 @@ class SimpleTrainer(TrainerBase):
 
     def parse_batch_test(self, batch: dict[str, Any]) -> tuple[Tensor, Tensor]:
         """Return images (batch, 3, height, width) and labels (batch,) on the trainer's device."""
-        return batch["img"].to(self.device), batch["label"].to(self.device)
+        return first_view(batch["img"]).to(self.device), batch["label"].to(self.device)
 
     def get_current_lr(self, names: Names = None) -> float:
         """Return the learning rate of the first named model that learns, nan if none does."""
@@ -306,6 +307,11 @@ class SimpleTrainer(TrainerBase):
             if self._optims[name] is not None:
                 return self._optims[name].param_groups[0]["lr"]
         return float("nan")
+
+
+def first_view(images: Any) -> Any:
+    """The images of a batch; of several views of each (DATALOADER.K_TRANSFORMS) the first."""
+    return images[0] if isinstance(images, list | tuple) else images
 
 
 def _states(objects: dict[str, Any]) -> State:

@@ -6,7 +6,17 @@ from typing import Any
 
 from ..utils.logger import logger
 
-__all__ = ["open_writer"]
+__all__ = ["SummaryWriter", "open_writer"]
+
+
+class SummaryWriter:
+    """Tensorboard's writer under the name that other repositories import here; made only where it is called."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Any:
+        """Return tensorboard's own."""
+        from torch.utils.tensorboard import SummaryWriter as Tensorboard
+
+        return Tensorboard(*args, **kwargs)
 
 
 def open_writer(log_dir: str) -> Any:
