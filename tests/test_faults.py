@@ -101,7 +101,7 @@ def test_every_key_that_counts_exists_and_every_other_is_known_to_be_free() -> N
         ),
         *("TEST.NO_TEST", "TEST.SPLIT", "TEST.SAVE_PREDICTIONS", "TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
         "TRAINER.RECORD.VALIDATE",
-        "TRAINER.CASPL.BOOSTING_DIR",
+        *("TRAINER.CASPL.BOOSTING_DIR", "TRAINER.CASPL.STORE", "TRAINER.CASPL.STORE_BYTES"),
     }
     assert keys - counted - methods == free  # a new key is put into one or the other
 

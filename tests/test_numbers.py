@@ -70,7 +70,7 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
         *("MODEL.INIT_WEIGHTS", "MODEL.BACKBONE.NAME", "MODEL.HEAD.NAME", "MODEL.HEAD.ACTIVATION"),
         *("MODEL.HEAD.HIDDEN_LAYERS", "TRAINER.NAME", "TRAINER.ZSCLIP.TEMPLATE"),
         *(f"TRAINER.CASPL.{key}" for key in ("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "BOOSTING", "BOOSTING_DIR")),
-        "TRAINER.CASPL.BOOSTING_DATASET",
+        *("TRAINER.CASPL.BOOSTING_DATASET", "TRAINER.CASPL.STORE"),
         *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
     }
     kept = {f"TRAINER.{section}" for section in OURS | {"RECORD", "CASPL"}}
