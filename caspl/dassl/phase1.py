@@ -20,6 +20,7 @@ from caspl.dassl.outcome import PHASE_1, recipe
 from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
 from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError, advising
+from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.pixels import pixels_of
 from caspl.prompts import Prompts, Segment, both_towers
@@ -55,6 +56,7 @@ class Phase1(Base):
     precision: Precision
     model: PromptedCLIP
     student_hash: str
+    group: Group
     distillation: Distillation
     writer: BoostingWriter
 
@@ -90,7 +92,8 @@ class Phase1(Base):
     def prepare(self) -> None:
         """Build the teacher."""
         options = self.cfg.TRAINER.CASPL
-        clip = load_clip(options.TEACHER)
+        with self.group.in_turn():  # the first one fetches the weights
+            clip = load_clip(options.TEACHER)
         if weights_hash(clip) == self.student_hash:
             logger.warning("teacher and student have the same weights: there is nothing but the template to distil")
         wanted = pixels_of(options.TEACHER, clip.sizes)
@@ -111,15 +114,16 @@ class Phase1(Base):
         """
         self.writer = BoostingWriter(self.target, self.header())
         with advising(OTHER_FILE):
-            self.writer.begin()
+            self.group.first(self.writer.begin)
         try:
             super().train()
         finally:
             self.writer.end()
 
     def after_train(self) -> None:
+        steps = self.max_epoch * len(self.train_loader_x)
         with advising(OTHER_FILE):
-            path = self.writer.write(self.model, self.max_epoch * len(self.train_loader_x))
+            path = self.group.first(lambda: self.writer.write(self.model, steps))
         logger.info("boosting tokens written to %s", path)
         super().after_train()
 

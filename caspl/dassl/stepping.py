@@ -11,6 +11,7 @@ from torch import Tensor
 
 from caspl.classifier import Classifier
 from caspl.errors import CasPLError
+from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.step import Batch, Precision, Step, Terms, accuracy, not_finite
 from caspl.step.graph import CudaRecorder, Recorded, Recorder
@@ -42,6 +43,7 @@ class Stepping(Base):
     model: PromptedCLIP
     precision: Precision
     step: Step
+    group = Group()  # alone, unless the trainer below joins others
     classifier: Classifier | None = None
     _recorded: Recorded | None = None
 
@@ -61,7 +63,8 @@ class Stepping(Base):
         with self.precision.compute():
             self.prepare()
         metrics = accuracy if self.labelled else None
-        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics, self.recorder_of_work())
+        recorder = self.recorder_of_work()
+        self.step = Step(self.model, self.losses, self.optim, self.precision, metrics, recorder, self.group)
 
     def recorder_of_work(self) -> Recorder | None:
         """What records steps and tests, so that they are one launch each (``TRAIN.GRAPH``); None where nothing does."""
@@ -72,7 +75,7 @@ class Stepping(Base):
         """Step; the numbers stay on the device until they are printed."""
         if self.batch_idx == 0:
             self.step.begin_epoch()
-        numbers = self.step(Batch.of(batch, self.device))
+        numbers = self.step(Batch.of(batch, self.device, self._share()))
         if self.batch_idx + 1 == self.num_batches:
             self.step.require_finite(self.epoch, self._advice())
             self.update_lr()
@@ -110,6 +113,13 @@ class Stepping(Base):
     def _classify(self, images: Tensor) -> list[Tensor]:
         with self.precision.compute():
             return [(self.classifier or self.model.fixed())(images)]
+
+    def _share(self) -> float:
+        """The part of the present batch that this process has of it."""
+        if self.group.world == 1:
+            return 1.0
+        slices: Any = self.train_loader_x.batch_sampler
+        return float(slices.share(self.batch_idx))
 
     def _advice(self) -> str:
         return f"lower OPTIM.LR ({self.cfg.OPTIM.LR:g}), or use PREC fp32"

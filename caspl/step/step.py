@@ -2,6 +2,10 @@
 
 Nothing in :meth:`Step.compute` or the backward pass waits for the device: numbers come back as tensors, and whether a
 loss was finite is noted on the device and asked later (:meth:`Step.require_finite`).
+
+Where several processes have a batch together, each weights its loss by its share of the images, and the gradients are
+summed once, after the backward pass: for losses that are means over images, or have nothing to do with them, that is
+the gradient of the whole batch's loss.
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import torch
 from torch import Tensor
 
 from caspl.errors import CasPLError
+from caspl.group import Group
 from caspl.model import Output, PromptedCLIP, TextFeatures
 from caspl.step.batch import Batch
 from caspl.step.graph import Recorded, Recorder
@@ -35,6 +40,7 @@ class Step:
         metrics: further numbers to report.
         recorder: of the device, if forward and backward pass may be recorded and repeated; see
             :mod:`caspl.step.graph`.
+        group: of the processes that have each batch together.
     """
 
     def __init__(
@@ -45,9 +51,11 @@ class Step:
         precision: Precision,
         metrics: Callable[[Output, Batch], Terms] | None = None,
         recorder: Recorder | None = None,
+        group: Group | None = None,
     ) -> None:
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
         self.metrics = metrics
+        self.group = group if group is not None and group.world > 1 else None
         self.scaler = precision.scaler()
         self.skipped = 0
         self._stepped = False
@@ -56,6 +64,8 @@ class Step:
         device = precision.device
         self._count = torch.zeros((), dtype=torch.long, device=device)
         self._first_bad = torch.full((), -1, dtype=torch.long, device=device)
+        if self.group is not None:
+            self.group.share = torch.ones((), device=device)  # written in place: a recording reads it where it is
         self._last: Layout | None = None
         self._of_recording: Layout | None = None
         self._recorded: Recorded | None = None
@@ -70,6 +80,8 @@ class Step:
 
     def __call__(self, batch: Batch) -> Terms:
         """Step once; returns the numbers to report, scalars on the device: the loss, metrics, and terms if several."""
+        if self.group is not None and self.group.share is not None:
+            self.group.share.fill_(batch.share)
         if self._recorded is None:
             numbers = self.gradients(batch)
         else:
@@ -82,6 +94,8 @@ class Step:
                 value.grad = grad
             # The next step overwrites them, and they are read later.
             numbers = dict(zip(names, torch.stack(list(made[: len(names)])).unbind(), strict=True))
+        if self.group is not None:
+            numbers = self._of_all(numbers, self.group)
         self._update()
         return numbers
 
@@ -89,6 +103,8 @@ class Step:
         """Forward and backward pass: the numbers to report; gradients of the scaled loss are then in ``.grad``."""
         self.optimizer.zero_grad()
         loss, numbers = self.compute(batch)
+        if self.group is not None and self.group.share is not None:
+            loss = loss * self.group.share
         self.scaler.scale(loss).backward()
         return numbers
 
@@ -126,6 +142,10 @@ class Step:
             CasPLError: naming the first step with such a loss.
         """
         first = int(self._first_bad)
+        if self.group is not None:  # where it was not finite in one process, all end
+            never = torch.iinfo(torch.long).max
+            first = int(self.group.least(torch.tensor(first if first >= 0 else never)))
+            first = -1 if first == never else first
         if first >= 0:
             raise CasPLError(not_finite(epoch, first, advice))
 
@@ -138,6 +158,18 @@ class Step:
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.skipped = state.get("skipped", 0)
+
+    def _of_all(self, numbers: Terms, group: Group) -> Terms:
+        """Sum the gradients over the processes, and average the numbers, which are means over images, in one go."""
+        assert group.share is not None
+        reached = [value for value in self.learned if value.grad is not None]
+        grads = [value.grad.float().flatten() for value in reached if value.grad is not None]
+        told = torch.stack([value.float().reshape(()).to(group.share.device) for value in numbers.values()])
+        whole = group.add_up(torch.cat([*grads, told * group.share]))
+        *pieces, told = whole.split([*(len(grad) for grad in grads), len(told)])
+        for value, piece in zip(reached, pieces, strict=True):
+            value.grad = piece.view_as(value).to(value.dtype)
+        return dict(zip(numbers, told.unbind(), strict=True))
 
     def _update(self) -> None:
         self._stepped = False
