@@ -107,5 +107,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _leave() -> None:
+    from caspl.group import Group
+
+    Group.join().leave()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == 0:
+        _leave()
+    sys.exit(code)

@@ -61,7 +61,7 @@ class Group:
         return cls(place)
 
     def leave(self) -> None:
-        """Part, once everything is done."""
+        """Part, once everything is done, for good: under torchrun a process cannot join again."""
         if self.world > 1:
             self.wait()
             dist.destroy_process_group()

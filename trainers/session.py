@@ -55,7 +55,6 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
         elif not args.no_train:
             require_validation(trainer)
             trainer.train()
-    group.leave()
 
 
 @contextmanager
