@@ -130,10 +130,14 @@ class Group:
         """
         rows = self.cat(values.detach().double().reshape(1, -1).cpu())
         if not (rows == rows[0]).all():
-            raise CasPLError(
+            raise self.refusal(
                 f"the {self.world} processes have not the same {what}: all machines need the same code, and an output "
                 "folder, data and weights that they share"
             )
+
+    def refusal(self, sentence: str) -> CasPLError:
+        """What each process raises where all of them find the same: the first one's is the one that is said."""
+        return CasPLError(sentence) if self.writes else OthersFailed(sentence)
 
     @contextmanager
     def in_turn(self) -> Iterator[None]:

@@ -86,7 +86,7 @@ class Stepping(Base):
         """The engine's hook where numbers come to the host, to be printed; the original Dassl has none."""
         for batch, values in numbers:
             if not math.isfinite(values.get("loss", 0.0)):
-                raise CasPLError(not_finite(self.epoch, batch, self._advice()))
+                raise self.group.refusal(not_finite(self.epoch, batch, self._advice()))
 
     def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
         super().set_model_mode(mode, names)
@@ -118,8 +118,13 @@ class Stepping(Base):
         """The part of the present batch that this process has of it."""
         if self.group.world == 1:
             return 1.0
-        slices: Any = self.train_loader_x.batch_sampler
-        return float(slices.share(self.batch_idx))
+        share = getattr(getattr(self.train_loader_x, "batch_sampler", None), "share", None)
+        if share is None:
+            raise CasPLError(
+                f"{type(self).__name__} trains on a loader that gives each process all images: make it with "
+                "dassl.data.data_manager.build_data_loader, or start one process"
+            )
+        return float(share(self.batch_idx))
 
     def _advice(self) -> str:
         return f"lower OPTIM.LR ({self.cfg.OPTIM.LR:g}), or use PREC fp32"

@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from caspl.errors import CasPLError
 from caspl.group import Group
 from caspl.model import Output, PromptedCLIP, TextFeatures
 from caspl.step.batch import Batch
@@ -147,7 +146,7 @@ class Step:
             first = int(self.group.least(torch.tensor(first if first >= 0 else never)))
             first = -1 if first == never else first
         if first >= 0:
-            raise CasPLError(not_finite(epoch, first, advice))
+            raise (self.group or Group()).refusal(not_finite(epoch, first, advice))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""

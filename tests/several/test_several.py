@@ -17,11 +17,17 @@ import torch
 import train
 from caspl.group import Group
 from caspl.results import read_record
+from caspl.runtime import Place
+from caspl.step import Batch, Step
+from caspl.step.graph import WARM
 from dassl.utils.logger import close_logger
+from tests.cases import CASES
 from tests.device import DEVICE
 from tests.runs import REPO, Runs, learned
 from tests.several.rows import ROWS, Row, tokens_of_phase_1, trained
 from tests.several.worker import normalised_alone
+from tests.step.tape import TapeRecorder
+from tests.trainers.building import batch, build
 from tests.trainers.kept import command as kept_command
 from tests.trainers.kept import state
 
@@ -105,8 +111,8 @@ def test_where_one_fails_all_end_and_one_says_why(several: Several) -> None:
         "first": [own, others],
         "turn of the first": [own, others],
         "turn of the second": [others, own],
-        "not finite in the second": [own, own],
-        "other tokens": [own, own],
+        "not finite in the second": [own, others],
+        "other tokens": [own, others],
         "no failure": [none, none],
     }
 
@@ -200,6 +206,31 @@ def test_what_is_refused_is_said_once(runs: Runs) -> None:
         assert end.returncode != 0
         (said,) = [line for line in end.stderr.splitlines() if line.startswith("error: ")]
         assert sentence in said
+
+
+def test_steps_that_are_recorded_weight_by_the_share_of_the_moment(clips: dict[str, str], tmp_path: Path) -> None:
+    """As with one: what Python says of a share while it is recorded must not be what is repeated."""
+    found = []
+    for recorder in (None, TapeRecorder()):
+        trainer = build(CASES[2], False, clips, tmp_path / str(len(found)))
+        group = Lonely()
+        step = Step(trainer.model, trainer.losses, trainer.optim, trainer.precision, recorder=recorder, group=group)
+        step.begin_epoch()
+        for number in range(WARM + 5):
+            step(Batch.of(batch(number), torch.device("cpu"), share=1 / (1 + number % 4)))
+        found.append([value.detach().clone() for value in step.learned])
+        assert recorder is None or (step._recorded is not None and step._recorded.trusted)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+class Lonely(Group):
+    """One of two processes, the other of which adds nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Place(0, 2, 0, 2))
+
+    def add_up(self, values: torch.Tensor) -> torch.Tensor:
+        return values
 
 
 def test_alone_nothing_is_sent() -> None:
