@@ -80,7 +80,10 @@ def test_names_and_unlabelled_pictures_end_after_phase_1(
 def test_it_goes_on_after_an_interruption(pictures: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     command = [sys.executable, "-m", "caspl", "fit", str(pictures), "-o", str(run), *PAIR, "--epochs", "60"]
+    # A shell's background jobs ignore the signal, and what they start does so too.
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
     first = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    signal.signal(signal.SIGINT, heard)
     until = time.monotonic() + 120
     while not (run / "boost" / "resume.pt").exists():
         assert first.poll() is None, first.communicate()
