@@ -21,11 +21,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.nn import functional as F
 
 from benchmarks.device import ROWS, Models, batch_of, milliseconds, trainer_of
-from caspl.step import Batch, Step
+from benchmarks.kept import kept
 from caspl.teachers import Reference
 
 
@@ -34,22 +33,6 @@ def drawn(reference: Reference, model: Any, *_: object) -> Tensor:
     return F.normalize(torch.randn(len(model.text.classnames), model.clip.sizes.embed_dim), dim=-1).to(
         model.scale.device
     )
-
-
-def kept(step: Step, batch: Batch) -> int:
-    """Bytes that a forward pass keeps for the backward pass, weights aside."""
-    weights = {value.untyped_storage().data_ptr() for value in step.model.clip.parameters()}
-    found: dict[int, int] = {}
-
-    def keep(value: Tensor) -> Tensor:
-        if value.untyped_storage().data_ptr() not in weights:
-            found[value.untyped_storage().data_ptr()] = value.untyped_storage().nbytes()
-        return value
-
-    with saved_tensors_hooks(keep, lambda value: value):
-        loss, _ = step.compute(batch)
-    del loss
-    return sum(found.values())
 
 
 def resident(what: str) -> int:
@@ -97,7 +80,7 @@ def main() -> None:
             memory[budget] = (torch.cuda.max_memory_allocated(device) - before) / 2**20
             times[budget].append(milliseconds(lambda: step.gradients(batch), args.steps, device))
         else:
-            memory[budget] = kept(step, batch) / 2**20
+            memory[budget] = kept(lambda: step.compute(batch), step.model.clip.parameters()) / 2**20
     for _ in range(args.steps if device.type == "cpu" else 0):
         for budget in args.budgets:
             trainer.model.text_budget = budget * 2**20

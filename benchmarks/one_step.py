@@ -11,20 +11,20 @@ import logging
 import sys
 import tempfile
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.autograd.graph import saved_tensors_hooks
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.kept import kept
 from tests.external.cpu import enter
 from tests.no_data import without_data
 
 MARK = ">>>"
 """In front of every answer: other code bases print what they like."""
-Batch = dict[str, Tensor]
 
 
 def ours(args: argparse.Namespace, folder: Path) -> Any:
@@ -68,27 +68,11 @@ def names_of(classes: int) -> list[str]:
     return [f"class number {number}" for number in range(classes)]
 
 
-def kept(trainer: Any, batch: Batch) -> int:
-    """Bytes that a step's forward pass keeps for the backward pass, weights aside."""
-    weights = {value.untyped_storage().data_ptr() for value in trainer.model.parameters()}
-    found: dict[int, int] = {}
-
-    def keep(value: Tensor) -> Tensor:
-        storage = value.untyped_storage()
-        if storage.data_ptr() not in weights:
-            found[storage.data_ptr()] = storage.nbytes()
-        return value
-
-    with saved_tensors_hooks(keep, lambda value: value):
-        trainer.forward_backward(batch)
-    return sum(found.values())
-
-
-def peak(trainer: Any, batch: Batch) -> int:
+def peak(step: Callable[[], object]) -> int:
     """Bytes of a GPU's memory that a step needs beyond what is there before."""
     before = torch.cuda.memory_allocated()
     torch.cuda.reset_peak_memory_stats()
-    trainer.forward_backward(batch)
+    step()
     return torch.cuda.max_memory_allocated() - before
 
 
@@ -116,7 +100,9 @@ def main() -> None:
         for line in sys.stdin:
             wait = torch.cuda.synchronize if args.device != "cpu" else lambda: None
             if line.strip() == "memory":
-                print(MARK, (kept if args.device == "cpu" else peak)(trainer, batch) / 2**20, flush=True)
+                step = partial(trainer.forward_backward, batch)
+                found = kept(step, trainer.model.parameters()) if args.device == "cpu" else peak(step)
+                print(MARK, found / 2**20, flush=True)
                 continue
             if line.strip() == "products":
                 with FlopCounterMode(display=False) as counted:

@@ -17,6 +17,7 @@ COMMANDS = {
     "export": ("caspl.commands.export", "a predictor without its run, also as ONNX"),
     "data": ("caspl.data.__main__", "the published data sets: list, check, prepare"),
     "convert": ("caspl.convert.__main__", "the CasPL authors' checkpoints into boosting files"),
+    "store": ("caspl.store.__main__", "kept features of a frozen encoder: build, info, verify"),
     "results": ("caspl.results.__main__", "tables of runs"),
 }
 """Name -> the module whose ``main`` takes the arguments behind it, and what it is for."""

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from caspl.prompts.sets import AnyTexts
 from caspl.prompts.vision import VisionCascade
-from caspl.towers import CLIP
+from caspl.towers.text import TextTower
 from caspl.towers.vision import VisionTower
 
 
@@ -18,11 +18,13 @@ class Classifier(nn.Module):
     """The image tower with its tokens, the features of the classes, and the scale. Made by ``PromptedCLIP.fixed``.
 
     Args:
-        clip: its towers are shared, not copied; the text tower is kept only where ``texts`` are given.
-        vision: the image tower's cascade.
+        visual: the image tower; shared, not copied.
+        vision: its cascade.
         classnames: one a column of the logits.
+        scale: exp(logit_scale), float32.
         features: normalised class features (classes, embed_dim), float32.
         texts: instead of features: texts that depend on the image.
+        text_tower: for ``texts``; shared, not copied.
     """
 
     features: Tensor | None
@@ -30,42 +32,24 @@ class Classifier(nn.Module):
 
     def __init__(
         self,
-        clip: CLIP,
+        visual: VisionTower,
         vision: VisionCascade,
         classnames: Sequence[str],
+        scale: Tensor,
         features: Tensor | None = None,
         texts: AnyTexts | None = None,
+        text_tower: TextTower | None = None,
     ) -> None:
         super().__init__()
         self.classnames = list(classnames)
-        self.visual, self.vision = clip.visual, vision
-        self.texts = texts
-        self.text_tower = None if texts is None else clip.text
+        self.visual, self.vision = visual, vision
+        self.texts, self.text_tower = texts, text_tower
         self.register_buffer("features", features)
-        self.register_buffer("scale", clip.logit_scale.detach().float().exp())
-
-    @classmethod
-    def of_parts(
-        cls, visual: VisionTower, vision: VisionCascade, classnames: Sequence[str], features: Tensor, scale: Tensor
-    ) -> Classifier:
-        """Of an image tower alone.
-
-        Args:
-            visual: the tower; shared, not copied.
-            vision, classnames, features: see :class:`Classifier`.
-            scale: exp(logit_scale).
-        """
-        made = cls.__new__(cls)
-        nn.Module.__init__(made)
-        made.classnames = list(classnames)
-        made.visual, made.vision, made.texts, made.text_tower = visual, vision, None, None
-        made.register_buffer("features", features)
-        made.register_buffer("scale", scale)
-        return made
+        self.register_buffer("scale", scale)
 
     def with_features(self, classnames: Sequence[str], features: Tensor) -> Classifier:
         """The same image tower with other classes."""
-        made = Classifier.of_parts(self.visual, self.vision, classnames, features, self.scale)
+        made = Classifier(self.visual, self.vision, classnames, self.scale, features)
         return made.requires_grad_(False).eval()
 
     def encode_image(self, images: Tensor) -> Tensor:

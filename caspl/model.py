@@ -151,11 +151,11 @@ class PromptedCLIP(nn.Module):
 
         Class features become a matrix. Where they depend on the image, the text tower stays in it.
         """
-        vision, names = self.vision.fixed(), self.text.classnames
+        parts = (self.clip.visual, self.vision.fixed(), self.text.classnames, self.clip.logit_scale.float().exp())
         if self.text.conditional:
-            made = Classifier(self.clip, vision, names, texts=copy.deepcopy(self.text))
+            made = Classifier(*parts, texts=copy.deepcopy(self.text), text_tower=self.clip.text)
         else:
-            made = Classifier(self.clip, vision, names, features=self.encode_text())
+            made = Classifier(*parts, features=self.encode_text())
         return made.requires_grad_(False).eval()
 
     def segments(self) -> dict[str, AnySegment]:

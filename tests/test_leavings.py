@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 import train
+from caspl.results.answers import write_classes, write_confusion
 from tests.runs import Runs, refused
-from trainers.answers import write_classes, write_confusion
 from trainers.history import History
 
 ANSWERS = ["TEST.PER_CLASS_RESULT", "True", "TEST.COMPUTE_CMAT", "True"]

@@ -26,6 +26,7 @@ from caspl.errors import CasPLError, advising
 from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts
+from caspl.results.answers import write_classes, write_confusion, write_predictions
 from caspl.runtime import Runtime
 from caspl.step import Batch, Precision, Terms
 from caspl.step.precision import check_mode
@@ -33,7 +34,6 @@ from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
-from trainers.answers import write_classes, write_confusion, write_predictions
 from trainers.history import History
 from trainers.recorder import RunRecorder
 

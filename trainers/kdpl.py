@@ -16,7 +16,7 @@ from caspl.losses import both_ways, most_probable
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts.templates import DEFAULT_TEMPLATE, checked, fill
 from caspl.step import Batch, Terms
-from caspl.teachers import CLIPTeacher, load_encoder
+from caspl.teachers import CLIPTeacher
 from caspl.teachers.dictionary import read_dictionary
 from trainers.registry import Wrapper, wrap
 
@@ -35,7 +35,6 @@ DEFAULTS = {
     "DICTIONARY": "",  # file with one name a line, or tinyworld
     "K_MAX": 1000,  # names that it chooses
 }
-SCALES = ("student", "teacher")
 
 
 class FromTeacher(Base):
@@ -58,8 +57,6 @@ class FromTeacher(Base):
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
         options = cfg.TRAINER.KDPL
-        if options.TEACHER_SCALE not in SCALES:
-            raise CasPLError(f"TRAINER.KDPL.TEACHER_SCALE is {' or '.join(SCALES)}, not {options.TEACHER_SCALE!r}")
         if options.CLASS_AGNOSTIC and not options.DICTIONARY:
             raise CasPLError("TRAINER.KDPL.CLASS_AGNOSTIC needs a TRAINER.KDPL.DICTIONARY, a file with one name a line")
         if options.DICTIONARY and not options.CLASS_AGNOSTIC:
@@ -89,7 +86,7 @@ class FromTeacher(Base):
         finally:
             self.model = model
         with advising("look at TRAINER.KDPL.TEACHER"):
-            encoder = load_encoder(options.TEACHER, self.precision)
+            encoder = self.frozen_encoder(options.TEACHER)
         given = options.TEACHER_TEMPLATE or (DEFAULT_TEMPLATE if agnostic else "")
         template = checked(given) if given else dataset_template(self.cfg)
         self.teacher = CLIPTeacher(encoder, fill(template, names), given_pixels(self.cfg))

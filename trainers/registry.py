@@ -75,9 +75,7 @@ def register(trainer: Trainer) -> Trainer:
     if missing:
         raise TypeError(f"{trainer.__name__} has no {' and no '.join(missing)}: every method states both")
     TRAINER_REGISTRY.register()(trainer)
-    SECTIONS[trainer.section] = {"PREC": "fp32", **trainer.defaults}
-    if trainer.__module__.startswith(f"{__package__}."):
-        OURS.add(trainer.section)
+    _know(trainer.section, {"PREC": "fp32", **trainer.defaults}, trainer)
     _methods.append(trainer)
     for wrapper in WRAPPERS:
         _register_wrapped(trainer, wrapper)
@@ -86,11 +84,18 @@ def register(trainer: Trainer) -> Trainer:
 
 def wrap(wrapper: Wrapper) -> None:
     """Make a wrapper known: every method, whenever it is registered, has its form from now on."""
-    SECTIONS[wrapper.section] = wrapper.defaults
+    _know(wrapper.section, wrapper.defaults, wrapper.mixin)
     WRAPPERS.append(wrapper)
     for trainer in list(_methods):
         if not (wrapper.makes_methods and trainer in _made):
             _register_wrapped(trainer, wrapper)
+
+
+def _know(section: str, defaults: dict[str, Any], owner: type) -> None:
+    """A section of a trainer or wrapper; the words and numbers of those in this folder are judged."""
+    SECTIONS[section] = defaults
+    if owner.__module__.startswith(f"{__package__}."):
+        OURS.add(section)
 
 
 def _register_wrapped(trainer: Any, wrapper: Wrapper) -> None:

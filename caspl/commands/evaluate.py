@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +12,8 @@ from torch import Tensor
 from caspl.commands.model import add_model, load_model
 from caspl.data.listing import class_folders
 from caspl.errors import CasPLError
-from caspl.files import write_atomically
 from caspl.predictor.images import pictures_below
+from caspl.results.answers import write_classes, write_confusion, write_predictions
 from caspl.results.confusion import Confusion, draw
 
 BINS = 15
@@ -56,20 +54,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     right = sum(counts[place][place] for place in range(len(names)))
     error = calibration_error(logits, torch.tensor(labels))
     print(f"{len(paths)} pictures, accuracy {100 * right / len(paths):.2f}%, calibration error {100 * error:.2f}%")
-    rows = _class_rows(names, counts)
-    print("\n".join(f"  {row[3]:>6}%  {row[0]} ({row[2]} of {row[1]})" for row in rows))
+    for place, (name, row) in enumerate(zip(names, counts, strict=True)):
+        if sum(row):
+            print(f"  {100 * row[place] / sum(row):>6.2f}%  {name} ({row[place]} of {sum(row)})")
     for name, other, count, images in confusion.pairs(options.pairs):
         print(f"{count} of {images} {name} taken for {other}")
     if options.output is not None:
-        _write(options.output / "classes.csv", [["class", "images", "right", "accuracy"], *rows])
-        table = [[name, *row] for name, row in zip(names, counts, strict=True)]
-        _write(options.output / "confusion.csv", [["class \\ answer", *names], *table])
+        write_classes(options.output / "classes.csv", labels, answers, names)
+        write_confusion(options.output / "confusion.csv", labels, answers, names)
     if options.predictions:
-        said = [
-            [path, names[label], names[answer], int(label == answer)]
-            for path, label, answer in zip(paths, labels, answers, strict=True)
-        ]
-        _write(options.output / "predictions.csv", [["image", "class", "answer", "right"], *said])
+        write_predictions(options.output / "predictions.csv", [str(path) for path in paths], labels, answers, names)
     if options.picture is not None:
         draw(confusion, options.picture)
     return 0
@@ -112,17 +106,3 @@ def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float
     gap = sure - (answers == labels).float()
     sums = torch.zeros(bins).index_add_(0, place, gap)
     return float(sums.abs().sum() / len(labels))
-
-
-def _class_rows(names: Sequence[str], counts: Sequence[Sequence[int]]) -> list[list[object]]:
-    rows: list[list[object]] = []
-    for place, (name, row) in enumerate(zip(names, counts, strict=True)):
-        if sum(row):
-            rows.append([name, sum(row), row[place], f"{100 * row[place] / sum(row):.2f}"])
-    return rows
-
-
-def _write(path: Path, rows: Sequence[Sequence[object]]) -> None:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_atomically(path, lambda temporary: Path(temporary).write_text(text.getvalue(), encoding="utf-8"))

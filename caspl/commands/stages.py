@@ -9,7 +9,6 @@ import shlex
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +18,8 @@ from caspl.errors import CasPLError, hint
 from caspl.files.parse import parse_yaml
 from caspl.pixels import Pixels
 from caspl.protocols import read_protocol
+from caspl.protocols.files import config_file
+from caspl.protocols.protocol import PREFIX
 
 PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\]")
 EPOCHS = 20  # as published
@@ -60,29 +61,25 @@ class Checkout:
         Raises:
             CasPLError: there is no such method.
         """
-        folders = [self.root / "configs/trainers" / name for name in (f"CasPL_{method}", method)]
+        folders = [self.root / "configs/trainers" / name for name in (PREFIX + method, method)]
         if not folders[1].is_dir():
             raise CasPLError(f"there is no method {method!r}: {hint(method, self.methods())}")
         if tiny:
             return folders[1] / "tiny.yaml"
-        protocol = read_protocol("base2new")
-        named = [rule["config"] for rule in protocol.boosting if "dataset" not in rule] if method == "CasPL" else []
-        rules = [rule for rule in protocol.configs if "dataset" not in rule]
-        for wanted in (f"CasPL_{method}", method):
-            named += [rule["config"] for rule in rules if wanted in _several(rule["method"])]
-        there = [folder / f"{name}.yaml" for name in named for folder in folders]
-        there += [path for folder in folders for path in sorted(folder.glob("vit*.yaml"))]
-        return next(path for path in there if path.is_file())
+        protocol, configs = read_protocol("base2new"), self.root / "configs"
+        if method == "CasPL":
+            return config_file(configs, method, protocol.boosting_config(method, ""))
+        try:
+            found = protocol.config(PREFIX + method, "", 16)  # the rules that are of no data set
+        except CasPLError:  # a method of the user's
+            return next(path for folder in folders for path in sorted(folder.glob("vit*.yaml")))
+        return config_file(configs, PREFIX + method, found.config)
 
     def methods(self) -> list[str]:
         """Those that learn and may stand behind boosting tokens."""
         names = sorted(path.name for path in (self.root / "configs/trainers").iterdir() if path.is_dir())
         others = ("CasPL", "Zeroshot", "LinearProbe", "TipAdapter", "KDPL")
         return [name for name in names if not name.startswith(others)]
-
-
-def _several(value: object) -> Sequence[str]:
-    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
 
 
 def section_of(config: Path) -> str:

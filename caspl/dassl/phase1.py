@@ -7,7 +7,7 @@ registers in other code bases. Both are trainers of Dassl's kind.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,7 @@ from caspl.prompts import Prompts, Segment, both_towers
 from caspl.prompts.templates import fill
 from caspl.step import Batch, Precision, Terms
 from caspl.store import Store, ViewPlan
-from caspl.teachers import CLIPTeacher, load_encoder
+from caspl.teachers import CLIPTeacher, Encoder
 from caspl.towers import CLIP
 from dassl.data.data_manager import build_data_loader
 from dassl.data.datasets import DATASET_REGISTRY, build_dataset
@@ -59,6 +59,7 @@ class Phase1(Base):
     student_hash: str
     teacher_hash: str = ""
     group: Group
+    frozen_encoder: Callable[[str], Encoder]
     distillation: Distillation
     writer: BoostingWriter
     plan: ViewPlan | None = None
@@ -100,8 +101,7 @@ class Phase1(Base):
     def prepare(self) -> None:
         """Build the teacher."""
         options = self.cfg.TRAINER.CASPL
-        with self.group.in_turn():  # the first one fetches the weights
-            encoder = load_encoder(options.TEACHER, self.precision)
+        encoder = self.frozen_encoder(options.TEACHER)
         self.teacher_hash = encoder.identity
         if self.teacher_hash == self.student_hash:
             logger.warning("teacher and student have the same weights: there is nothing but the template to distil")

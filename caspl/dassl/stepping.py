@@ -16,6 +16,7 @@ from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.step import Batch, Precision, Steering, Step, Terms, accuracy, not_finite
 from caspl.step.graph import CudaRecorder, Recorded, Recorder
+from caspl.teachers import Encoder, load_encoder
 
 if TYPE_CHECKING:
     from dassl.engine import TrainerX as Base
@@ -65,6 +66,11 @@ class Stepping(Base):
 
     def prepare(self) -> None:
         """What training needs beside the prompted model: references, teachers. Called once, before training."""
+
+    def frozen_encoder(self, name: str) -> Encoder:
+        """A teacher's encoder; of several processes the first one fetches its weights."""
+        with self.group.in_turn():
+            return load_encoder(name, self.precision)
 
     def batch_of(self, loaded: Mapping[str, Any]) -> Batch:
         """What a step is given of what the loader has made."""

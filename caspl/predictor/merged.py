@@ -139,7 +139,7 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
         tower = VisionTower(sizes, header["activation"])
     weights = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
     tower.load_state_dict(weights, strict=True, assign=True)
-    made = Classifier.of_parts(tower, VisionCascade(segments), names, features.float(), scale.float())
+    made = Classifier(tower, VisionCascade(segments), names, scale.float(), features.float())
     return made.requires_grad_(False).eval()
 
 

@@ -63,7 +63,7 @@ class Predictor:
         about: what is known of it, as plain JSON: student, data set, ...
         device: where it computes; by default a GPU if there is one.
         precision: one of :data:`PRECISIONS`.
-        temperature: by which logits are divided before the softmax; see :func:`caspl.predictor.calibration.fit`.
+        temperature: by which logits are divided before the softmax.
     """
 
     def __init__(

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image
 
 from caspl.results.__main__ import main
+from caspl.results.answers import write_confusion
 from caspl.results.confusion import Confusion, read_confusion
 from caspl.results.report import matrix, plot
-from trainers.answers import write_confusion
 
 NAMES = ["annual crop", "$sea$", '<b>&"river, \x1b']
 
