@@ -23,6 +23,7 @@ import datasets  # noqa: F401  so that a run begins at once
 import train
 import trainers.session  # noqa: F401
 from dassl.utils.logger import close_logger
+from tests.forked import lock_of_its_own
 from tests.full_disk import opened_over, path_of, writes
 
 
@@ -55,6 +56,7 @@ def child(command: list[str], kind: str, value: Any, folder: str) -> None:
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)
+    lock_of_its_own()
     if kind == "write":
         kill_in_write(folder, value)
     os._exit(train.main(command))

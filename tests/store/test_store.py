@@ -16,6 +16,7 @@ import torch
 
 from caspl.errors import CasPLError
 from caspl.store import Store
+from tests.forked import lock_of_its_own
 from tests.full_disk import full_disk
 from tests.runs import REPO
 from tests.store.build import HEADER, ROWS, build, features_of
@@ -45,6 +46,7 @@ def test_what_is_killed_goes_on(tmp_path: Path) -> None:
     for _ in range(20):
         process = os.fork()
         if not process:
+            lock_of_its_own()
             build(str(tmp_path / "killed"), 0.002)
             os._exit(0)
         time.sleep(generator.uniform(0.002, 0.06))
