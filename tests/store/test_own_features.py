@@ -23,6 +23,9 @@ CONFIGS = {
     "CoCoOp": "CoCoOp/vit_b16_c4_ep10_batch1_ctxv1",
     "KgCoOp": "KgCoOp/vit_b16_ep100_ctxv1",
     "PromptSRC": "PromptSRC/vit_b16_c2_ep20_batch4_4+4ctx",
+    "PromptOT": "PromptOT/vit_b16_ep40_batch4_4+4ctx",
+    "ProGrad": "ProGrad/vit_b16_ep100",
+    "TCP": "TCP/vit_b16_ep50",
     "ZeroshotCLIP": "ZeroshotCLIP/vit_b16",
     "MaPLe": "MaPLe/vit_b16_c2_ep5_batch4_2ctx",
 }
@@ -34,6 +37,7 @@ def arguments(runs: Runs, trainer: str, out: str, store: str = "", views: int = 
     section = {"ZeroshotCLIP": "ZSCLIP"}.get(method, method.upper())
     options = ["TRAINER.CASPL.VIEWS", str(views), "TRAINER.CASPL.STORE", store and str(runs.folder / store)]
     options += [f"TRAINER.{section}.PREC", "fp32", "TRAINER.KDPL.TEACHER", runs.clips["teacher"]]
+    options += ["TRAINER.TCP.LAYER", "1"]  # the small tower has few
     return runs.arguments(trainer, CONFIGS[method], out, *CROPS, *SHORT, *options, *more)
 
 
@@ -63,7 +67,7 @@ def rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Classifier, "encode_image", lambda self, images: rounded(encode_alike(Own(self), images)))
 
 
-@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "KgCoOp", "CasPL_CoOp"])
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "KgCoOp", "TCP", "CasPL_CoOp"])
 def test_the_image_tower_of_a_text_only_method_looks_once(
     trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,7 +92,7 @@ def test_views_and_not_the_store_decide_what_is_learned(runs: Runs) -> None:
     assert learned(runs.folder / "one") != learned(runs.folder / "two")
 
 
-@pytest.mark.parametrize("trainer", ["PromptSRC", "KDPL_PromptSRC"])
+@pytest.mark.parametrize("trainer", ["PromptSRC", "PromptOT", "ProGrad", "KDPL_PromptSRC"])
 def test_a_reference_looks_once(trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     more = ("TRAINER.PROMPTSRC.GPA_MEAN", "2")
     assert train.main(arguments(runs, trainer, "online", "", 2, *more)) == 0
