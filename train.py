@@ -16,7 +16,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, OthersFailed
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,15 +49,19 @@ def parser() -> argparse.ArgumentParser:
 def run(args: argparse.Namespace) -> None:
     """Do what the flags ask for."""
     import datasets  # noqa: F401  the imports register data sets and trainers; they are late, for --help
+    from caspl.group import Group
     from trainers import session
     from trainers.config import build_cfg
     from trainers.user_modules import load_plugins
 
-    session.run(build_cfg(args, load_plugins(args.plugin)), args)
+    with Group.join().in_turn():
+        cfg = build_cfg(args, load_plugins(args.plugin))
+    session.run(cfg, args)
 
 
 def _refuse(sentence: str) -> int:
-    print("error:", " ".join(sentence.split()), file=sys.stderr)
+    # In one piece, since several processes may speak at once.
+    sys.stderr.write(f"error: {' '.join(sentence.split())}\n")
     return 2
 
 
@@ -91,15 +95,26 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         with _ended_by_sigterm_too():
             run(args)
+    except OthersFailed:  # which have said why
+        return 2
     except CasPLError as error:
         return _refuse(str(error))
     except OSError as error:
         return _refuse(_sentence(error, args.output_dir))
     except KeyboardInterrupt:
-        print("interrupted; the same command goes on from the last finished epoch", file=sys.stderr)
+        sys.stderr.write("interrupted; the same command goes on from the last finished epoch\n")
         return 130
     return 0
 
 
+def _leave() -> None:
+    from caspl.group import Group
+
+    Group.join().leave()
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    code = main()
+    if code == 0:
+        _leave()
+    sys.exit(code)

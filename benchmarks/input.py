@@ -4,7 +4,8 @@ python benchmarks/input.py [--size 500x375] [--images 64] [--repeats 5]     phot
 python benchmarks/input.py --folder data/oxford_pets/images                 the first images of a folder
 
 On one core and one thread: read, decode, transform, normalise, collate. Times are the process's own CPU seconds, which
-other work on the machine changes little.
+other work on the machine changes little. With --workers 0 2 4 images per second of wall time are printed too, for each
+number of a loader's workers, batches of --batch: what a step on a GPU can be fed with.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ def photographs(folder: Path, count: int, size: tuple[int, int], quality: int) -
     return paths
 
 
-def config(backend: str, cached: bool, cache_dir: Path) -> CfgNode:
+def config(backend: str, cached: bool, cache_dir: Path, workers: int = 0) -> CfgNode:
     """The published input settings of the CLIP methods."""
     cfg = get_cfg_default()
     cfg.SEED = 1
@@ -63,17 +64,31 @@ def config(backend: str, cached: bool, cache_dir: Path) -> CfgNode:
     cfg.INPUT.TRANSFORMS = ("random_resized_crop", "random_flip", "normalize")
     cfg.INPUT.PIXEL_MEAN = [0.48145466, 0.4578275, 0.40821073]
     cfg.INPUT.PIXEL_STD = [0.26862954, 0.26130258, 0.27577711]
-    cfg.DATALOADER.NUM_WORKERS = 0
+    cfg.DATALOADER.NUM_WORKERS = workers
     cfg.DATALOADER.CACHE_BYTES = 2**40 if cached else 0
     cfg.DATALOADER.CACHE_DIR = str(cache_dir)
     return cfg
 
 
-def loader(cfg: CfgNode, items: Sequence[Datum], train: bool) -> DataLoader[dict[str, Any]]:
-    """Batches of 32, in order."""
+def loader(cfg: CfgNode, items: Sequence[Datum], train: bool, batch: int = 32) -> DataLoader[dict[str, Any]]:
+    """Batches, in order."""
     return build_data_loader(
-        cfg, data_source=items, batch_size=32, tfm=build_transform(cfg, is_train=train), is_train=train
+        cfg, data_source=items, batch_size=batch, tfm=build_transform(cfg, is_train=train), is_train=train
     )
+
+
+def fed(paths: Sequence[Path], workers: int, batch: int, repeats: int, cache_dir: Path) -> dict[str, float]:
+    """Images a second that training loaders give, in wall time, the passes of one in turn with those of the others."""
+    items = [Datum(str(path)) for path in paths]
+    ways = {way: loader(config(*settings, cache_dir, workers), items, True, batch) for way, settings in WAYS.items()}
+    times: dict[str, list[float]] = {way: [] for way in ways}
+    for number in range(1 + repeats):
+        for way, batches in ways.items():
+            start = time.perf_counter()
+            seen = sum(len(some["img"]) for some in batches)
+            if number:  # the first starts workers, and fills our cache
+                times[way].append(seen / (time.perf_counter() - start))
+    return {way: statistics.median(found) for way, found in times.items()}
 
 
 def seconds(ways: dict[str, DataLoader[dict[str, Any]]]) -> dict[str, list[float]]:
@@ -116,16 +131,29 @@ def compare(name: str, paths: Sequence[Path], repeats: int, cache_dir: Path) -> 
             print(f"tensor - cached: at most {levels(ways['tensor'], ways['cached'], std)[0]:.2f}")
 
 
+def measure(name: str, paths: Sequence[Path], args: argparse.Namespace, cache_dir: Path) -> None:
+    """Print what was asked for."""
+    if not args.workers:
+        compare(name, paths, args.repeats, cache_dir)
+        return
+    print(f"{name}, training transform, batches of {args.batch}, images/s, {os.cpu_count()} cores:")
+    for workers in args.workers:
+        found = fed(paths, workers, args.batch, args.repeats, cache_dir)
+        print(f"  {workers} workers: " + ", ".join(f"{way} {value:.0f}" for way, value in found.items()), flush=True)
+
+
 def main() -> None:
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--size", action="append", metavar="WxH", help="of the photographs; may be repeated")
     p.add_argument("--quality", type=int, default=92, help="of their JPEGs")
     p.add_argument("--folder", type=Path, help="take the images below this folder instead")
+    p.add_argument("--workers", type=int, nargs="+", default=[], help="of a loader: images a second for each number")
+    p.add_argument("--batch", type=int, default=4, help="of these loaders (default: 4, as PromptSRC's)")
     for name, value in (("images", 64), ("repeats", 5)):
         p.add_argument(f"--{name}", type=int, default=value)
     args = p.parse_args()
     torch.set_num_threads(1)
-    if hasattr(os, "sched_setaffinity"):
+    if hasattr(os, "sched_setaffinity") and not args.workers:
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     logging.getLogger("dassl").setLevel(logging.WARNING)
     with tempfile.TemporaryDirectory() as name:
@@ -134,13 +162,13 @@ def main() -> None:
             found = sorted(path for path in args.folder.rglob("*") if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
             if not found:
                 p.error(f"there are no .jpg, .jpeg or .png files below {args.folder}")
-            compare(str(args.folder), found[: args.images], args.repeats, folder)
+            measure(str(args.folder), found[: args.images], args, folder)
             return
         for size in args.size or ["500x375"]:
             width, height = (int(side) for side in size.split("x"))
             made = folder / size
             made.mkdir()
-            compare(size, photographs(made, args.images, (width, height), args.quality), args.repeats, folder / "cache")
+            measure(size, photographs(made, args.images, (width, height), args.quality), args, folder / "cache")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
+from torch.utils.flop_counter import FlopCounterMode
 
 from tests.external.cpu import enter
 from tests.no_data import without_data
@@ -92,7 +93,7 @@ def peak(trainer: Any, batch: Batch) -> int:
 
 
 def main() -> None:
-    """Build, then answer each line of standard input with a number: ``step`` in milliseconds, ``memory`` in MiB."""
+    """Build, then answer each line of standard input: ``step`` in ms, ``memory`` in MiB, ``products`` in 1e12."""
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     p.add_argument("trainer")
     p.add_argument("config", help="below configs/trainers")
@@ -116,6 +117,11 @@ def main() -> None:
             wait = torch.cuda.synchronize if args.device != "cpu" else lambda: None
             if line.strip() == "memory":
                 print(MARK, (kept if args.device == "cpu" else peak)(trainer, batch) / 2**20, flush=True)
+                continue
+            if line.strip() == "products":
+                with FlopCounterMode(display=False) as counted:
+                    trainer.forward_backward(batch)
+                print(MARK, counted.get_total_flops() / 1e12, flush=True)
                 continue
             wait()
             start = time.perf_counter()

@@ -4,8 +4,8 @@ python benchmarks/peers.py --peer PATH [--rows PromptSRC MaPLe ...] [--classes 1
 
 PATH is a clone of PromptSRC, MaPLe (multimodal-prompt-learning) or CoOp; its trainers run as they are, on our engine,
 with the published settings, on the same random weights of ViT-B/16 and the same images. Nothing of it is part of this
-project. On a CPU, memory is what a step's forward pass keeps for the backward pass; on a GPU the peak beyond what is
-there before.
+project. "limit" is how many times fewer operations our matrix products have. On a CPU, memory is what a step's forward
+pass keeps for the backward pass; on a GPU the peak beyond what is there before.
 """
 
 from __future__ import annotations
@@ -114,6 +114,7 @@ def side_by_side(
             for _ in range(UNMEASURED if device == "cpu" else UNMEASURED_ON_A_GPU):
                 stepper.ask("step")
             found[f"{who} MiB"] = stepper.ask("memory")
+            found[f"{who} TFLOP"] = stepper.ask("products")
         times: dict[str, list[float]] = {who: [] for who in open_}
         for _ in range(steps):
             for who, stepper in open_.items():
@@ -135,7 +136,8 @@ def shown(found: dict[str, Any]) -> str:
         return f"{start} {found['failed']} |"
     times = f" {found['ours']:.0f} | {found['peer']:.0f} | {found['ratio']:.1f} ({found['least']:.1f} to"
     memory = f" {found['ours MiB']:.0f} | {found['peer MiB']:.0f} |"
-    return f"{start}{times} {found['most']:.1f}) |{memory}"
+    limit = f" {found['peer TFLOP'] / found['ours TFLOP']:.1f} |"
+    return f"{start}{times} {found['most']:.1f}) |{limit}{memory}"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -153,8 +155,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         p.error(f"{args.peer} is no checkout of a prompt-learning code base: there is no train.py")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {args.mode}; {args.peer.name}")
-    print("| | classes | batch | ours, ms | theirs, ms | times faster (least to most) | ours, MiB | theirs, MiB |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
+    print(
+        "| | classes | batch | ours, ms | theirs, ms | times faster (least to most) | limit | ours, MiB | theirs, MiB |"
+    )
+    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |")
     rows = []
     resolution = SMALL.resolution if args.small else B16.resolution
     with tempfile.TemporaryDirectory() as name:

@@ -10,6 +10,7 @@ from caspl import __version__
 from caspl.errors import CasPLError, hint
 
 COMMANDS = {
+    "fit": ("caspl.commands.fit", "from a folder of pictures to a trained model"),
     "predict": ("caspl.commands.predict", "the likeliest classes of pictures"),
     "evaluate": ("caspl.commands.evaluate", "accuracy, confusion and calibration on a folder of labelled pictures"),
     "info": ("caspl.commands.info", "what a run, a boosting file or a predictor is"),

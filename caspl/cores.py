@@ -57,14 +57,18 @@ def _times(stat: Path) -> tuple[int, int] | None:
         return None
 
 
-def settle_threads(environment: Mapping[str, str] = os.environ) -> None:
+def settle_threads(environment: Mapping[str, str] = os.environ, processes: int = 1) -> None:
     """Use no more threads than cores, unless the user has said how many, and warn where they slow each other down.
 
     The number does not follow the load of the moment: a run that goes on has to compute as it did.
+
+    Args:
+        environment: of this process.
+        processes: of the run on this machine, which share the cores.
     """
-    threads = torch.get_num_threads()
-    if VARIABLE not in environment and threads > usable_cores():
-        threads = usable_cores()
+    threads, cores = torch.get_num_threads(), max(1, usable_cores() // processes)
+    if VARIABLE not in environment and threads > cores:
+        threads = cores
         torch.set_num_threads(threads)
         logger.info("%d threads, as many as there are cores to use", threads)
     if threads > 1:

@@ -35,11 +35,17 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
+class OthersFailed(CasPLError):
+    """Another process of the same run has refused to go on, and has said why."""
+
+
 @contextmanager
 def advising(advice: str) -> Iterator[None]:
     """Let a sentence from inside end with advice that only the caller can give, such as which switch to turn."""
     try:
         yield
+    except OthersFailed:
+        raise
     except CasPLError as error:
         raise CasPLError(f"{error}; {advice}") from error
 

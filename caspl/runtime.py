@@ -14,8 +14,41 @@ MEGABYTE = 2**20
 
 
 @dataclass(frozen=True)
+class Place:
+    """A process's number in a run, as torchrun gives it.
+
+    Args:
+        rank, world: number of this process, and how many there are.
+        local, local_world: likewise among those of its machine.
+    """
+
+    rank: int = 0
+    world: int = 1
+    local: int = 0
+    local_world: int = 1
+
+    @classmethod
+    def of(cls, environment: Mapping[str, str] = os.environ) -> Place:
+        """What the environment says; without a word, a process that is alone.
+
+        Raises:
+            CasPLError: if RANK, WORLD_SIZE, LOCAL_RANK and LOCAL_WORLD_SIZE contradict each other.
+        """
+        names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+        try:
+            rank, world, local = (int(environment.get(name) or default) for name, default in names.items())
+            together = int(environment.get("LOCAL_WORLD_SIZE") or local + 1)
+        except ValueError:
+            rank = world = local = together = -1
+        if not 0 <= local <= rank < world or not local < together <= world:
+            said = ", ".join(f"{name}={environment.get(name)}" for name in (*names, "LOCAL_WORLD_SIZE"))
+            raise CasPLError(f"{said} in the environment is no process of a run: start it with torchrun, or unset them")
+        return cls(rank, world, local, together)
+
+
+@dataclass(frozen=True)
 class Runtime:
-    """A process's place in a run.
+    """Where a process of a run computes, and which it is.
 
     Args:
         device: where its model lives.
@@ -31,17 +64,10 @@ class Runtime:
         """CUDA or MPS where there is one and it may be used, else the CPU; rank and world as torchrun gives them.
 
         Raises:
-            CasPLError: if RANK, WORLD_SIZE and LOCAL_RANK in the environment contradict each other.
+            CasPLError: if the environment contradicts itself, or there is no device for each process.
         """
-        names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
-        try:
-            rank, world, local = (int(environment.get(name) or default) for name, default in names.items())
-        except ValueError:
-            rank = world = local = -1
-        if not 0 <= local <= rank < world:
-            said = ", ".join(f"{name}={environment.get(name)}" for name in names)
-            raise CasPLError(f"{said} in the environment is no process of a run: start it with torchrun, or unset them")
-        return cls(_device(accelerator, local), rank, world)
+        place = Place.of(environment)
+        return cls(_device(accelerator, place), place.rank, place.world)
 
     @property
     def writes(self) -> bool:
@@ -63,9 +89,18 @@ class Runtime:
         return None
 
 
-def _device(accelerator: bool, local: int) -> torch.device:
+def _device(accelerator: bool, place: Place) -> torch.device:
     if accelerator and torch.cuda.is_available():
-        return torch.device("cuda", local) if local else torch.device("cuda")
+        if place.world == 1:
+            return torch.device("cuda")
+        if place.local >= torch.cuda.device_count():
+            raise CasPLError(
+                f"process {place.rank} is number {place.local + 1} on its machine, but sees "
+                f"{torch.cuda.device_count()} GPUs: start as many processes as there are (torchrun --nproc-per-node)"
+            )
+        return torch.device("cuda", place.local)
     if accelerator and torch.backends.mps.is_available():
+        if place.world > 1:
+            raise CasPLError("several processes do not share an MPS device: start one, or set USE_CUDA False")
         return torch.device("mps")
     return torch.device("cpu")

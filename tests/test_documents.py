@@ -81,6 +81,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     programs = dict.fromkeys(("rm", "du", "ln", "pytest"), "exit 0")
     noted = "".join(f"printf '{name}=%s\\037' \"${{{name}:-}}\"; " for name in VARIABLES)
     programs["python"] = f"{{ {noted}printf '%s\\037' \"$@\"; echo; }} >>{folder / 'calls'}"
+    programs["torchrun"] = 'while [ "$1" != train.py ]; do shift; done; exec python "$@"'
     programs["make"] = f'exec {shutil.which("make")} --dry-run "$@" >/dev/null'
     for name, content in programs.items():
         path = folder / "bin" / name

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import torch
 
+import datasets  # noqa: F401  registers
 import train
 import trainers  # noqa: F401  registers
 from caspl.boosting import read_boosting
@@ -25,12 +26,16 @@ from caspl.prompts import Prompts, Segment, Texts
 from caspl.results import read_record
 from caspl.runtime import Runtime
 from dassl.config import get_cfg_default
+from dassl.engine import TRAINER_REGISTRY, TrainerX
 from tests.cases import CASES
 from tests.conftest import CLASSES, boosting_file
 from tests.device import DEVICE
 from tests.runs import Runs, refused
 from tests.stubs import make_cfg, make_trainer
 from tests.trainers.building import batch, build
+from trainers import session
+from trainers.base import PromptTrainer
+from trainers.config import build_cfg
 from trainers.recorder import RunRecorder, plain
 from trainers.registry import extend_cfg
 
@@ -101,7 +106,7 @@ def test_every_key_that_counts_exists_and_every_other_is_known_to_be_free() -> N
         ),
         *("TEST.NO_TEST", "TEST.SPLIT", "TEST.SAVE_PREDICTIONS", "TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
         "TRAINER.RECORD.VALIDATE",
-        "TRAINER.CASPL.BOOSTING_DIR",
+        *("TRAINER.CASPL.BOOSTING_DIR", "TRAINER.CASPL.STORE", "TRAINER.CASPL.STORE_BYTES"),
     }
     assert keys - counted - methods == free  # a new key is put into one or the other
 
@@ -362,12 +367,22 @@ def test_older_checkpoints_load(clips: dict[str, str], tmp_path: Path) -> None:
     assert resumed.start_epoch == 1
 
 
-def test_several_processes_are_refused_for_now(
-    runs: Runs, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_several_processes_are_refused_where_a_trainer_steps_by_itself(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    assert "a run is one process yet" in refused(capsys, coop(runs, "run"))
-    assert not (runs.folder / "run").exists()
+    class Stepper(PromptTrainer):
+        def forward_backward(self, batch: Any) -> Any:
+            return {}
+
+    for name, trainer in (("Stepper", Stepper), ("Foreign", type("Foreign", (TrainerX,), {}))):
+        monkeypatch.setitem(TRAINER_REGISTRY._objects, name, trainer)
+        args = train.parser().parse_intermixed_args(coop(runs, "run", trainer=name))
+        cfg = build_cfg(args)
+        session.check(cfg, args)
+        with monkeypatch.context() as patch:
+            patch.setenv("WORLD_SIZE", "2")
+            with pytest.raises(CasPLError, match=f"2 processes were started, but {name} takes its steps by itself"):
+                session.check(cfg, args)
 
 
 def test_class_names_in_a_checkpoint_are_those_of_the_model(clips: dict[str, str], tmp_path: Path) -> None:

@@ -18,6 +18,23 @@ def test_the_assignment_is_optimal(n: int) -> None:
         assert assignment(cost).tolist() == columns.tolist()
 
 
+@pytest.mark.parametrize("seed", range(20))
+def test_assignments_with_equal_costs_cost_least(seed: int) -> None:
+    """Few different costs: many plans are equally good, and any of them is right."""
+    cost = torch.randint(0, 3, (12, 12), generator=torch.Generator().manual_seed(seed)).float()
+    found = assignment(cost)
+    assert sorted(found.tolist()) == list(range(12))
+    rows, columns = linear_sum_assignment(cost.numpy())
+    assert float(cost[range(12), found].sum()) == float(cost[rows, columns].sum())
+
+
+def test_shifted_and_huge_costs_have_the_same_plan() -> None:
+    cost = torch.rand(16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.double)
+    columns = linear_sum_assignment(cost.numpy())[1].tolist()
+    assert assignment(cost * 1e6 - 3e5).tolist() == columns
+    assert assignment(cost * -1e-6 + 1e-3).tolist() == linear_sum_assignment(-cost.numpy())[1].tolist()
+
+
 def test_equal_costs_give_an_assignment_too() -> None:
     assert sorted(assignment(torch.zeros(5, 5)).tolist()) == list(range(5))
 

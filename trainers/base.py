@@ -23,6 +23,7 @@ from caspl.dassl.section import check_options, require_labels
 from caspl.dassl.stepping import Stepping
 from caspl.dassl.student import given_pixels, load_student
 from caspl.errors import CasPLError, advising
+from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts
 from caspl.runtime import Runtime
@@ -126,11 +127,13 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
             check_mode(cfg.TRAINER[self.section].PREC)
 
     def choose_device(self, cfg: CfgNode) -> torch.device:
-        self.runtime = Runtime.choose(cfg.USE_CUDA)
+        self.runtime, self.group = Runtime.choose(cfg.USE_CUDA), Group.join()
         return self.runtime.device
 
     def build_data_loader(self) -> None:
-        if self.cfg.INPUT.BACKEND == "pil" and self.cfg.SEED >= 0:
+        if self.cfg.INPUT.BACKEND == "pil" and self.group.world > 1:
+            logger.info("images are drawn as with INPUT.BACKEND tensor: one process with pil would draw others")
+        elif self.cfg.INPUT.BACKEND == "pil" and self.cfg.SEED >= 0:
             workers = self.cfg.DATALOADER.NUM_WORKERS
             logger.info("images are drawn by %d workers: with INPUT.BACKEND pil, other numbers draw others", workers)
         super().build_data_loader()
@@ -194,8 +197,8 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         return found | {"seed": self.cfg.SEED, "split": getattr(self.dm.dataset, "split_digest", "")}
 
     def before_train(self) -> None:
-        keep_settings(self.cfg, self.sections())
-        self.history = History(self.output_dir)
+        self.group.first(lambda: keep_settings(self.cfg, self.sections()))
+        self.history = History(self.output_dir, self.runtime.writes)
         self.start()
         if self.boosted and self.cfg.TRAINER.CASPL.REFERENCE != "plain" and not self._reference_asked:
             logger.warning("TRAINER.CASPL.REFERENCE is not used: %s has no reference", type(self).__name__)
@@ -218,6 +221,10 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
     def resume(self) -> None:
         with refused(f"the run in {self.output_dir} cannot be continued ({{}}); use another --output-dir", SHARED):
             super().resume()
+        if self.group.world > 1:
+            where = torch.tensor([float(self.start_epoch)], dtype=torch.float64)
+            sums = [value.detach().double().sum().cpu().reshape(1) for value in self.segments.learned().values()]
+            self.group.require_same(torch.cat([where, *sums]), "tokens and epoch to begin with")
         if self.start_epoch >= self.max_epoch:
             logger.warning("the run in %s is finished: it is tested again, not trained", self.output_dir)
 

@@ -19,9 +19,11 @@ class History:
 
     Args:
         folder: of the run; a file that is there is gone on with.
+        writes: whether this process writes it.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, writes: bool = True) -> None:
+        self.writes = writes
         self.path = Path(folder) / FILE_NAME
         self.rows: list[dict[str, str]] = []
         self._numbers: dict[str, list[float]] = defaultdict(list)
@@ -51,6 +53,8 @@ class History:
         """
         means = {name: statistics.fmean(values) for name, values in self._numbers.items()}
         self._numbers.clear()
+        if not self.writes:
+            return
         self.rows.append({"epoch": str(epoch), **{name: f"{value:.6g}" for name, value in (means | more).items()}})
         columns = list(dict.fromkeys(name for row in self.rows for name in row))
         text = io.StringIO()

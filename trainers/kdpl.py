@@ -76,6 +76,8 @@ class FromTeacher(Base):
     def prepare(self) -> None:
         """Build the teacher; what the method itself needs is made for the classes that steps are taken with."""
         options, agnostic = self.kdpl, self.kdpl.CLASS_AGNOSTIC
+        if agnostic and self.group.world > 1:
+            raise self.group.refusal("a class-agnostic teacher chooses names for whole batches: start one process")
         model, names = self.model, list(self.dm.dataset.classnames)
         if agnostic:
             with advising("it is TRAINER.KDPL.DICTIONARY"):

@@ -57,7 +57,7 @@ class KeptFeatures(PromptTrainer):
             views: random views whose features are averaged; 0: the image as in tests.
         """
         loader = self._loader(self.dm.dataset.train_x, random=views > 0)  # one: each pass of it draws other views
-        passes = [extract(self.encode, loader, self.device, "train") for _ in range(max(views, 1))]
+        passes = [extract(self.encode, loader, self.device, "train", self.group) for _ in range(max(views, 1))]
         return Features(torch.stack([found.values for found in passes]).mean(dim=0), passes[0].labels)
 
     def validation_features(self) -> Features | None:
@@ -66,7 +66,8 @@ class KeptFeatures(PromptTrainer):
         A data set whose validation images are its test images, as ImageNet's are in CoOp's protocol, has none.
         """
         if self._val is None and validates_apart(self.dm.dataset):
-            self._val = extract(self.encode, self._loader(self.dm.dataset.val), self.device, "val")
+            loader = self._loader(self.dm.dataset.val)
+            self._val = extract(self.encode, loader, self.device, "val", self.group)
         return self._val
 
     def _loader(self, images: Any, random: bool = False) -> Any:
@@ -100,7 +101,7 @@ class KeptFeatures(PromptTrainer):
             super().train()
             return
         self.time_start = time.time()
-        keep_settings(self.cfg, self.sections())
+        self.group.first(lambda: keep_settings(self.cfg, self.sections()))
         with self.recorder.timing("train"), self.precision.compute():
             self.fit()
         self.save_model(0, self.output_dir)

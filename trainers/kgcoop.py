@@ -1,4 +1,4 @@
-"""KgCoOp (arXiv 2303.13283): CoOp whose text features stay near those of hand-written words."""
+"""KgCoOp (code: htyao89/KgCoOp): CoOp whose text features stay near those of hand-written words."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from trainers.registry import register
 class KgCoOp(PromptTrainer):
     """Cross-entropy, and the distance of each class's feature to its hand-written one.
 
-    The distance is the release's, 1 - cosine: half the paper's squared Euclidean one (equation 4) of unit vectors.
+    The distance is the release's, 1 - cosine, which is half the squared Euclidean one of unit vectors.
     """
 
     section = "KGCOOP"

@@ -1,4 +1,4 @@
-"""ProGrad (arXiv 2205.14865): CoOp that takes no step against what zero-shot CLIP says."""
+"""ProGrad (code: BeierZhu/Prompt-align): CoOp that takes no step against what zero-shot CLIP says."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from yacs.config import CfgNode
 
 from caspl.classifier import class_logits
 from caspl.dassl.section import dataset_template
+from caspl.errors import CasPLError
 from caspl.losses import soft_cross_entropy
 from caspl.model import Output
 from caspl.prompts import Prompts, late_words
@@ -23,7 +24,7 @@ from trainers.registry import register
 
 @register
 class ProGrad(CoOp):
-    """The gradient of the cross-entropy without the part that goes against that of the second loss (equation 4).
+    """The gradient of the cross-entropy without the part that goes against that of the second loss.
 
     With CTX_INIT ``template`` the context starts from zeros, then the words of the data set's template before the name.
     """
@@ -34,8 +35,18 @@ class ProGrad(CoOp):
     training_only = ("T", "LAMBDA")
 
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:  # type: ignore[override]
-        if options.CTX_INIT != "template" or options.CSC:
+        if options.CSC and options.CTX_INIT:
+            raise CasPLError(
+                f"TRAINER.PROGRAD.CSC gives every class a context of its own, which starts at random, but CTX_INIT is "
+                f"{options.CTX_INIT!r}, a start that is one for all classes: set CTX_INIT to '' or CSC to False"
+            )
+        if options.CTX_INIT != "template":
             return CoOp.prompts(clip, options, classnames)
+        if options.CLASS_TOKEN_POSITION != "end":
+            raise CasPLError(
+                f"TRAINER.PROGRAD.CTX_INIT template stands before the class name: CLASS_TOKEN_POSITION must be end, "
+                f"not {options.CLASS_TOKEN_POSITION!r}, or CTX_INIT ''"
+            )
         words = dataset_template(self.cfg, published=PROGRAD_TEMPLATES).split("{}")[0].rstrip()
         return late_words(clip.text, options.N_CTX, words)
 

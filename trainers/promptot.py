@@ -22,6 +22,8 @@ class PromptOT(IVLP):
     defaults = IVLP.defaults | {"N_CTX_VISION": 4, "N_CTX_TEXT": 4, "DIV": 10.0}
     training_only = ("DIV",)
 
+    whole_batch = "the transport between its images"
+
     def prepare(self) -> None:
         self.reference = Reference(self.model, (DEFAULT_TEMPLATE,), self.reference_segments)
 

@@ -82,7 +82,7 @@ class RunRecorder:
             seconds=self.so_far(),
             started=self.started,
             finished=now(),
-            extra=self.extra,
+            extra=self.extra | ({"processes": self.runtime.world} if self.runtime.world > 1 else {}),
             **self._result,
             **environment(self.runtime),
         )

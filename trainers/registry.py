@@ -57,6 +57,7 @@ FOLDER = {
     "RATIOS": (0.5, 0.2, 0.3),  # train, val and test of each class, where neither folders nor lists say which is which
     "SPLIT_SEED": 1,
     "UNLABELLED": "",  # folder or list of the images that phase 1 looks at; empty: the training images
+    "CLASSES": "",  # of the data set Pictures, which has no labels: a file with the name of a class on each line
     "TRAINED_CLASSES": (),  # --eval-only: images of some of these are judged among all; empty: those of the checkpoint
 }
 """Keys of ``DATASET.FOLDER`` for the data set ``Folder``; files and folders are given relative to ``DATASET.ROOT``."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,16 +20,18 @@ from caspl.dassl.ranges import check_ranges
 from caspl.dassl.section import require_validation
 from caspl.errors import CasPLError, advising, near
 from caspl.files import Claim
+from caspl.group import Group
 from caspl.results.record import FILE_NAME, read_record
 from caspl.runtime import Runtime
 from dassl.data.datasets import DATASET_REGISTRY
 from dassl.engine import TRAINER_REGISTRY, build_trainer
-from dassl.utils import set_random_seed, setup_logger
+from dassl.utils import set_random_seed, setup_logger, speak_of_errors_alone
 from trainers.base import PromptTrainer
 from trainers.registry import OURS
 
 logger = logging.getLogger(__name__)
 
+LOGGERS = ("caspl", "trainers", "datasets")
 SHARED = [Path(__file__).resolve().parents[1] / "datasets"]
 
 
@@ -37,8 +41,9 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
     Raises:
         CasPLError: for wrong input, or if another run lives in the folder.
     """
-    check(cfg, args)
-    with Claim.within(cfg.OUTPUT_DIR, f"a run of {cfg.TRAINER.NAME}"):
+    group = Group.join()
+    group.first(lambda: check(cfg, args))
+    with _alone_in(cfg.OUTPUT_DIR, f"a run of {cfg.TRAINER.NAME}", group):
         trainer = build(cfg, args)
         if args.eval_only:
             trainer.load_model(args.model_dir, epoch=args.load_epoch)
@@ -52,6 +57,17 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
             trainer.train()
         elif cfg.TRAINER.CASPL.STORE and hasattr(trainer, "build_store"):
             trainer.build_store()
+
+
+@contextmanager
+def _alone_in(folder: str, what: str, group: Group) -> Iterator[None]:
+    """Hold the claim on a folder for all processes of a run, of which the first one takes it."""
+    claim = Claim.within(folder, what)
+    group.first(claim.take)
+    try:
+        yield
+    finally:
+        claim.release()
 
 
 def check(cfg: CfgNode, args: argparse.Namespace) -> None:
@@ -78,8 +94,16 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
     if not cfg.MODEL.BACKBONE.NAME:
         raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")
     world = Runtime.choose(cfg.USE_CUDA).world
-    if world > 1:
-        raise CasPLError(f"{world} processes were started (WORLD_SIZE), but a run is one process yet: start one")
+    if world > 1 and not _in_several(TRAINER_REGISTRY.get(cfg.TRAINER.NAME)):
+        raise CasPLError(
+            f"{world} processes were started, but {cfg.TRAINER.NAME} takes its steps by itself, so that each of them "
+            "would train alone: start one (docs/several-gpus.md says what trains in several)"
+        )
+
+
+def _in_several(trainer: type) -> bool:
+    """Whether a trainer shares a batch among processes: those on our base class do, unless they step by themselves."""
+    return issubclass(trainer, PromptTrainer) and trainer.forward_backward is PromptTrainer.forward_backward
 
 
 def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
@@ -88,20 +112,35 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     Raises:
         CasPLError: for settings that do not fit together.
     """
-    if cfg.SEED >= 0:
-        set_random_seed(cfg.SEED)
-    setup_logger(cfg.OUTPUT_DIR, names=("caspl", "trainers", "datasets"))
+    group, runtime = Group.join(), Runtime.choose(cfg.USE_CUDA)
+    _seed(cfg.SEED, group)
+    if group.writes:
+        setup_logger(cfg.OUTPUT_DIR, names=LOGGERS)
+    else:
+        speak_of_errors_alone(LOGGERS)
+    if group.world > 1:
+        logger.info("%d processes share each batch: sizes of batches are those of all of them together", group.world)
     logger.info("arguments: %s", {key: value for key, value in vars(args).items() if value})
-    device = Runtime.choose(cfg.USE_CUDA).device.type
-    torch.backends.cudnn.benchmark = device == "cuda"
-    if device == "cpu":
-        settle_threads()
+    torch.backends.cudnn.benchmark = runtime.device.type == "cuda"
+    if runtime.device.type == "cuda" and group.world > 1:
+        torch.cuda.set_device(runtime.device)
+    if runtime.device.type == "cpu":
+        settle_threads(processes=group.place.local_world)
     if args.eval_only:
         if not args.model_dir or Path(args.model_dir).resolve() != Path(cfg.OUTPUT_DIR).resolve():
             _keep_other_record(cfg)
         _ask_checkpoint(cfg, args)
-    with refused("the trainer cannot be built with this config: {}", SHARED):
+    # One after the other, since weights may have to be fetched, and splits and few-shot samples to be drawn and kept.
+    with group.in_turn(), refused("the trainer cannot be built with this config: {}", SHARED):
         return build_trainer(cfg)
+
+
+def _seed(seed: int, group: Group) -> None:
+    """Seed all generators; several processes need a seed, since they draw the same order of the images."""
+    if seed < 0 and group.world > 1:
+        seed = int(group.add_up(torch.tensor(torch.initial_seed() % 2**31 if group.writes else 0)))
+    if seed >= 0:
+        set_random_seed(seed)
 
 
 def _keep_other_record(cfg: CfgNode) -> None:

@@ -1,4 +1,4 @@
-"""TCP (arXiv 2311.18231): every class replaces the context by its own at an inner block, made of CLIP's feature."""
+"""TCP (code: htyao89/Textual-based_Class-aware_prompt_tuning): each class has tokens of its own at an inner block."""
 
 from __future__ import annotations
 

@@ -35,6 +35,7 @@ WORDS: Mapping[str, Collection[str]] = {
     "TRAIN.GRAPH": ("auto", "off"),
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
     "TRAINER.COOP.CLASS_TOKEN_POSITION": POSITIONS,
+    "TRAINER.PROGRAD.CLASS_TOKEN_POSITION": POSITIONS,
     **{f"TRAINER.CASPL.{key}": words for key, words in CASPL.items()},
 }
 """Key -> the words that it, or each of its words, can be; so for ``PREC`` in every section, and for ``TEST.EVALUATOR``.

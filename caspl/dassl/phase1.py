@@ -22,6 +22,7 @@ from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
 from caspl.dassl.student import given_pixels
 from caspl.dassl.views import ViewingLoader, fill_store, plan_of, store_of, viewing_loader
 from caspl.errors import CasPLError, advising
+from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts, Segment, both_towers
 from caspl.prompts.templates import fill
@@ -57,6 +58,7 @@ class Phase1(Base):
     model: PromptedCLIP
     student_hash: str
     teacher_hash: str = ""
+    group: Group
     distillation: Distillation
     writer: BoostingWriter
     plan: ViewPlan | None = None
@@ -98,7 +100,8 @@ class Phase1(Base):
     def prepare(self) -> None:
         """Build the teacher."""
         options = self.cfg.TRAINER.CASPL
-        encoder = load_encoder(options.TEACHER, self.precision)
+        with self.group.in_turn():  # the first one fetches the weights
+            encoder = load_encoder(options.TEACHER, self.precision)
         self.teacher_hash = encoder.identity
         if self.teacher_hash == self.student_hash:
             logger.warning("teacher and student have the same weights: there is nothing but the template to distil")
@@ -162,7 +165,7 @@ class Phase1(Base):
         """
         self.writer = BoostingWriter(self.target, self.header())
         with advising(OTHER_FILE):
-            self.writer.begin()
+            self.group.first(self.writer.begin)
         try:
             super().train()
         finally:
@@ -174,8 +177,9 @@ class Phase1(Base):
             self.writer.know(self.header())
 
     def after_train(self) -> None:
+        steps = self.max_epoch * len(self.train_loader_x)
         with advising(OTHER_FILE):
-            path = self.writer.write(self.model, self.max_epoch * len(self.train_loader_x))
+            path = self.group.first(lambda: self.writer.write(self.model, steps))
         logger.info("boosting tokens written to %s", path)
         super().after_train()
 

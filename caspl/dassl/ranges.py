@@ -123,6 +123,12 @@ RANGES = {
     "SEARCH_STEP": SOME,
     "EPS": POSITIVE,
     "K_MAX": SOME,
+    "W": COUNT,
+    "T": POSITIVE,
+    "LAMBDA": COUNT,
+    "LAYER": COUNT,
+    "ADAM_EPS": POSITIVE,
+    "DIV": COUNT,
 }
 """A key, or its last part -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 

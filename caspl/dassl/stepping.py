@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from caspl.classifier import Classifier
 from caspl.errors import CasPLError
+from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.step import Batch, Precision, Steering, Step, Terms, accuracy, not_finite
 from caspl.step.graph import CudaRecorder, Recorded, Recorder
@@ -43,6 +45,8 @@ class Stepping(Base):
     model: PromptedCLIP
     precision: Precision
     step: Step
+    group = Group()  # alone, unless the trainer below joins others
+    whole_batch = ""  # a loss that is no mean over images, in words: its batches cannot be shared among processes
     classifier: Classifier | None = None
     _recorded: Recorded | None = None
 
@@ -70,7 +74,15 @@ class Stepping(Base):
         """Called in an epoch's last batch, after its step and before anything is saved or tested."""
 
     def start(self) -> None:
-        """Make ready for steps."""
+        """Make ready for steps.
+
+        Raises:
+            CasPLError: several processes share batches that this trainer needs whole.
+        """
+        if self.whole_batch and self.group.world > 1:
+            raise self.group.refusal(
+                f"{type(self).__name__} needs each batch whole, for {self.whole_batch}: start one process"
+            )
         self.model.text_budget = getattr(self.cfg.TRAIN, "TEXT_MEMORY", TRAIN["TEXT_MEMORY"]) * 2**20
         with self.precision.compute():
             self.prepare()
@@ -83,6 +95,7 @@ class Stepping(Base):
             self.precision,
             metrics,
             recorder,
+            self.group,
             steering=self.steering,
             choose=self.chosen_classes,
         )
@@ -96,7 +109,7 @@ class Stepping(Base):
         """Step; the numbers stay on the device until they are printed."""
         if self.batch_idx == 0:
             self.step.begin_epoch()
-        numbers = self.step(self.batch_of(batch))
+        numbers = self.step(replace(self.batch_of(batch), share=self._share()))
         if self.batch_idx + 1 == self.num_batches:
             self.step.require_finite(self.epoch, self._advice())
             self.update_lr()
@@ -107,7 +120,7 @@ class Stepping(Base):
         """The engine's hook where numbers come to the host, to be printed; the original Dassl has none."""
         for batch, values in numbers:
             if not math.isfinite(values.get("loss", 0.0)):
-                raise CasPLError(not_finite(self.epoch, batch, self._advice()))
+                raise self.group.refusal(not_finite(self.epoch, batch, self._advice()))
 
     def set_model_mode(self, mode: str = "train", names: Any = None) -> None:
         super().set_model_mode(mode, names)
@@ -134,6 +147,18 @@ class Stepping(Base):
     def _classify(self, images: Tensor) -> list[Tensor]:
         with self.precision.compute():
             return [(self.classifier or self.model.fixed())(images)]
+
+    def _share(self) -> float:
+        """The part of the present batch that this process has of it."""
+        if self.group.world == 1:
+            return 1.0
+        share = getattr(getattr(self.train_loader_x, "batch_sampler", None), "share", None)
+        if share is None:
+            raise CasPLError(
+                f"{type(self).__name__} trains on a loader that gives each process all images: make it with "
+                "dassl.data.data_manager.build_data_loader, or start one process"
+            )
+        return float(share(self.batch_idx))
 
     def _advice(self) -> str:
         return f"lower OPTIM.LR ({self.cfg.OPTIM.LR:g}), or use PREC fp32"

@@ -8,10 +8,15 @@ from torch import Tensor
 
 @torch.no_grad()
 def assignment(cost: Tensor) -> Tensor:
-    """The one-to-one assignment of rows to columns that costs least (Hungarian method, shortest augmenting paths).
+    """The one-to-one assignment of rows to columns that costs least.
 
-    With uniform weights of equally many points this, divided by n, is an optimal transport plan. Every loop has its
-    longest length and finished paths are masked, so that no value steers Python: a step with it can be recorded.
+    With uniform weights of equally many points this, divided by n, is an optimal transport plan. Rows and columns join
+    in pairs. A new pair can be bettered only by a ring of rows through the new one, in which each takes the column of
+    the next: the cheapest ring is found by all shortest paths, of twice as many arcs each time. That is n log n rounds
+    of few operations, none steered by a value, so that a step with it can be recorded.
+
+    Costs are compared as whole numbers, so that equal ones are equal in every sum: exact to 2^-40 of their range for up
+    to 255 points. The memory is that of n^3 numbers.
 
     Args:
         cost: (n, n), finite.
@@ -19,35 +24,57 @@ def assignment(cost: Tensor) -> Tensor:
     Returns:
         (n,) column of each row.
     """
-    n, device = len(cost), cost.device
-    # Row and column 0 stand for none; double precision, since sums along a path are compared.
-    padded = torch.nn.functional.pad(cost.double(), (1, 0, 1, 0))
-    places = torch.arange(n + 1, device=device)
-    row_price, column_price = padded.new_zeros(n + 1), padded.new_zeros(n + 1)
-    row_of = torch.zeros_like(places)
-    for row in range(1, n + 1):
-        row_of = torch.where(places == 0, row, row_of)
-        column = torch.zeros_like(places[:1])
-        way, used, done = torch.zeros_like(places), places < 0, column > 0
-        least = torch.full_like(row_price, float("inf"))
-        for _ in range(row):
-            used = used | ((places == column) & ~done)
-            from_row = row_of.gather(0, column)
-            slack = padded.index_select(0, from_row)[0] - row_price.gather(0, from_row) - column_price
-            better = ~used & (slack < least) & ~done
-            least, way = torch.where(better, slack, least), torch.where(better, column, way)
-            smallest, following = torch.where(used, float("inf"), least).min(dim=0, keepdim=True)
-            delta = torch.where(done, 0.0, smallest)
-            row_price = row_price.scatter_add(0, row_of, torch.where(used, delta, 0.0))
-            column_price = column_price - torch.where(used, delta, 0.0)
-            least = torch.where(used, least, least - delta)
-            column = torch.where(done, column, following)
-            done = row_of.gather(0, column) == 0
-        for _ in range(row):
-            before = way.gather(0, column)
-            row_of = torch.where(places == column, row_of.gather(0, before), row_of)
-            column = before
-    return torch.empty_like(places).scatter(0, row_of, places)[1:] - 1
+    n = len(cost)
+    whole = _whole(cost)
+    places = torch.arange(n, device=cost.device)
+    column_of = places
+    for new in range(n):
+        rows, columns = places[: new + 1], column_of[: new + 1]
+        taking = whole[: new + 1].index_select(1, columns)
+        # What row i pays more for the column of row k. The 1 lets no ring cost nothing, and of equal ones the shortest
+        # count: what lies on a shortest path then lies there once.
+        more = (taking - taking.diagonal().unsqueeze(1)) * (n + 1) + 1
+        ring = _ring(more, rows)
+        column_of = torch.cat([torch.empty_like(columns).scatter(0, ring, columns), places[new + 1 :]])
+    return column_of
+
+
+FAR = 2**61
+"""Longer than any path, and twice it still a number of 64 bits."""
+
+
+def _whole(cost: Tensor) -> Tensor:
+    """Costs as whole numbers, so fine that n + 1 times the longest path stays below :data:`FAR`."""
+    n = len(cost)
+    bits = min(52, 58 - 2 * (n + 1).bit_length())
+    least, most = cost.double().aminmax()
+    return ((cost.double() - least) / (most - least).clamp(min=torch.finfo().tiny) * 2**bits).round().long()
+
+
+def _ring(more: Tensor, rows: Tensor) -> Tensor:
+    """The cheapest ring through the last row, if it costs less than nothing.
+
+    Args:
+        more: (m, m) length of the arc from each row to each other; every ring without the last row is above 0.
+        rows: (m,) their numbers.
+
+    Returns:
+        (m,) for each row the one that takes its column: the one before it in the ring, itself outside.
+    """
+    last, self_arc = rows[-1], rows.unsqueeze(1) == rows
+    rounds = (len(rows) - 1).bit_length()
+    away = more.masked_fill(rows == last, FAR).masked_fill(self_arc, 0)  # no way back to the last row yet
+    for _ in range(rounds - 1):
+        away = (away.unsqueeze(2) + away.unsqueeze(0)).amin(dim=1).clamp(max=FAR)
+    reached = (away[-1].unsqueeze(1) + away).amin(dim=0)
+    arcs = more.masked_fill(self_arc, FAR)
+    arcs = arcs.masked_fill(self_arc & (rows == last), 0)  # to stay as it is costs nothing
+    before = (reached.unsqueeze(1) + arcs).argmin(dim=0)
+    inside, jump = rows == last, before
+    for _ in range(rounds):
+        inside = inside | (inside.unsqueeze(1) & (jump.unsqueeze(1) == rows)).any(dim=0)
+        jump = jump.gather(0, jump)
+    return torch.where(inside, before, rows)
 
 
 def transport(student: Tensor, reference: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Tokens that every class replaces by its own at one inner block (TCP, arXiv 2311.18231, section 3.2)."""
+"""Tokens that every class replaces by its own at one inner block (TCP)."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def coop_context(
 
 
 def late_words(tower: TextTower, length: int, words: str, name: str = "adapting") -> Prompts:
-    """ProGrad's context (arXiv 2205.14865): the last tokens start from words, those before them from zero.
+    """ProGrad's context: the last tokens start from words, those before them from zero.
 
     Words are counted by spaces, as published: where they have more byte-pair tokens, the last ones stay fixed.
 

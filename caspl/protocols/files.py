@@ -10,7 +10,7 @@ from pathlib import Path
 
 from caspl.errors import CasPLError, near
 from caspl.files.parse import parse_yaml
-from caspl.protocols.protocol import PREFIX, did_you_mean
+from caspl.protocols.protocol import did_you_mean, unwrapped
 from caspl.protocols.request import Request
 
 
@@ -41,7 +41,7 @@ class DatasetFile:
 
 
 def config_file(configs: Path, method: str, name: str) -> Path:
-    """The file of a config; ``CasPL_X`` without one of its own takes X's.
+    """The file of a config; ``CasPL_X`` or ``KDPL_X`` without one of its own takes X's.
 
     Raises:
         CasPLError: there is none.
@@ -50,8 +50,9 @@ def config_file(configs: Path, method: str, name: str) -> Path:
         if not Path(name).is_file():
             raise CasPLError(f"no config file {name} (CFG)")
         return Path(name)
-    plain = method.removeprefix(PREFIX)
-    folders = [configs / "trainers" / one for one in (method, plain)]
+    names = unwrapped(method)
+    plain = names[-1]
+    folders = [configs / "trainers" / one for one in names]
     for folder in folders:
         if (folder / f"{name}.yaml").is_file():
             return folder / f"{name}.yaml"

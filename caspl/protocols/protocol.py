@@ -12,6 +12,7 @@ from caspl.errors import CasPLError, hint, near
 from caspl.files.parse import parse_yaml
 
 PREFIX = "CasPL_"
+TAUGHT = "KDPL_"
 """Of the trainer that cascades a method: CasPL_X."""
 TINY = ("tinysat", "tinysat_v2", "tinysat_sketch", "tinysat_r", "tinycloth", "tinyworld")
 """Data sets whose students are the shipped ones: each method's config there is called tiny."""
@@ -84,7 +85,7 @@ class Protocol:
         tiny = dataset in TINY
         base = read_protocol("base2new")
         # A cascade's own setting of base to new comes before the plain method's setting here.
-        for one in (method, method.removeprefix(PREFIX)):
+        for one in unwrapped(method):
             for protocol in (self, base):
                 found = _first(protocol.configs, one, dataset, shots)
                 if found is not None and tiny:
@@ -167,3 +168,12 @@ def read_protocol(name: str) -> Protocol:
         configs=tuple(content["configs"]),
         record=train["record"],
     )
+
+
+def unwrapped(method: str) -> list[str]:
+    """A method's name and those that it has without its wrappers: ``CasPL_KDPL_X``, ``KDPL_X``, ``X``."""
+    names = [method]
+    for prefix in (PREFIX, TAUGHT):
+        if names[-1].startswith(prefix):
+            names.append(names[-1].removeprefix(prefix))
+    return names

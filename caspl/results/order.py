@@ -12,7 +12,7 @@ from caspl.results.collect import Group
 
 KNOWN = (
     *("CasPL", "LinearProbeCLIP", "CoOp", "TipAdapter", "TipAdapterF"),
-    *("CoCoOp", "VPT", "IVLP", "MaPLe", "PromptSRC", "MPL"),
+    *("CoCoOp", "VPT", "ProGrad", "IVLP", "MaPLe", "KgCoOp", "PromptSRC", "TCP", "MPL", "PromptOT"),
 )
 
 

@@ -22,6 +22,8 @@ class Batch:
         kept: features (batch, width) that a store has of these images, float32, if there is one: a teacher's.
         image: likewise what the student's image tower makes of them, where nothing in it learns.
         reference: likewise what a frozen reference makes of them.
+        share: of several processes that have a batch together, the part of its images that these are, from 0 to 1. With
+            0 they are there to compute with, and count for nothing.
     """
 
     images: Tensor
@@ -31,6 +33,7 @@ class Batch:
     kept: Tensor | None = None
     image: Tensor | None = None
     reference: Tensor | None = None
+    share: float = 1.0
 
     @property
     def stored(self) -> dict[str, Tensor]:
@@ -50,7 +53,7 @@ class Batch:
         return Batch(images, labels, kept=kept, image=image, reference=reference)
 
     @classmethod
-    def of(cls, loaded: Mapping[str, Any], device: torch.device) -> Batch:
+    def of(cls, loaded: Mapping[str, Any], device: torch.device, share: float = 1.0) -> Batch:
         """From what a loader of Dassl's kind yields: ``img``, ``label`` and perhaps ``index`` and ``impath``."""
         images, labels = (loaded[key].to(device, non_blocking=True) for key in ("img", "label"))
-        return cls(images, labels, loaded.get("index"), loaded.get("impath", ()))
+        return cls(images, labels, loaded.get("index"), loaded.get("impath", ()), share=share)

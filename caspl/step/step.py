@@ -2,6 +2,10 @@
 
 Nothing in :meth:`Step.compute` or the backward pass waits for the device: numbers come back as tensors, and whether a
 loss was finite is noted on the device and asked later (:meth:`Step.require_finite`).
+
+Where several processes have a batch together, each weights its loss by its share of the images, and the gradients are
+summed once, after the backward pass: for losses that are means over images, or have nothing to do with them, that is
+the gradient of the whole batch's loss.
 """
 
 from __future__ import annotations
@@ -12,7 +16,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from caspl.errors import CasPLError
+from caspl.group import Group
 from caspl.model import Output, PromptedCLIP, TextFeatures
 from caspl.step.batch import Batch
 from caspl.step.graph import Recorded, Recorder
@@ -50,6 +54,7 @@ class Step:
         recorder: of the device, if forward and backward pass may be recorded and repeated; see
             :mod:`caspl.step.graph`.
         steering: losses that steer the gradient, if there are any.
+        group: of the processes that have each batch together.
     """
 
     def __init__(
@@ -60,12 +65,14 @@ class Step:
         precision: Precision,
         metrics: Callable[[Output, Batch], Terms] | None = None,
         recorder: Recorder | None = None,
+        group: Group | None = None,
         steering: Steering | None = None,
         choose: Callable[[Batch], Tensor | None] | None = None,
     ) -> None:
         self.choose = choose
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
         self.metrics, self.steering = metrics, steering
+        self.group = group if group is not None and group.world > 1 else None
         self.scaler = precision.scaler()
         self.skipped = 0
         self._stepped = False
@@ -74,10 +81,13 @@ class Step:
         device = precision.device
         self._count = torch.zeros((), dtype=torch.long, device=device)
         self._first_bad = torch.full((), -1, dtype=torch.long, device=device)
+        if self.group is not None:
+            self.group.share = torch.ones((), device=device)  # written in place: a recording reads it where it is
         self._last: Layout | None = None
         self._of_recording: Layout | None = None
         self._recorded: Recorded | None = None
-        if recorder is not None:
+        self._steers: list[Tensor] = []  # gradients of the losses that steer
+        if recorder is not None and (self.group is None or steering is None):
             state = (self._count, self._first_bad)
             self._recorded = Recorded(self._pass, recorder, "the step", state, precision.computes, self._compared)
 
@@ -88,6 +98,8 @@ class Step:
 
     def __call__(self, batch: Batch) -> Terms:
         """Step once; returns the numbers to report, scalars on the device: the loss, metrics, and terms if several."""
+        if self.group is not None and self.group.share is not None:
+            self.group.share.fill_(batch.share)
         if self._recorded is None:
             numbers = self.gradients(batch)
         else:
@@ -100,6 +112,8 @@ class Step:
                 value.grad = grad
             # The next step overwrites them, and they are read later.
             numbers = dict(zip(names, torch.stack(list(made[: len(names)])).unbind(), strict=True))
+        if self.group is not None:
+            numbers = self._of_all(numbers, self.group)
         self._update()
         return numbers
 
@@ -107,14 +121,14 @@ class Step:
         """Forward and backward pass: the numbers to report; gradients of the scaled loss are then in ``.grad``."""
         self.optimizer.zero_grad()
         loss, steers, numbers = self._compute(batch)
-        if steers is None or self.steering is None:
-            self.scaler.scale(loss).backward()
-            return numbers
-        theirs = torch.autograd.grad(self.scaler.scale(steers), self.learned, retain_graph=True, materialize_grads=True)
+        self._steers = []
+        if steers is not None:
+            scaled = self.scaler.scale(self._part(steers))
+            self._steers = list(torch.autograd.grad(scaled, self.learned, retain_graph=True, materialize_grads=True))
+        loss = self._part(loss)
         self.scaler.scale(loss).backward()
-        for value, grad in zip(self.learned, theirs, strict=True):
-            if value.grad is not None:
-                value.grad.copy_(self.steering.rule(value.grad, grad))
+        if self.group is None:  # else the sums over the processes are steered
+            self._steer()
         return numbers
 
     def compute(self, batch: Batch) -> tuple[Tensor, Terms]:
@@ -160,8 +174,12 @@ class Step:
             CasPLError: naming the first step with such a loss.
         """
         first = int(self._first_bad)
+        if self.group is not None:  # where it was not finite in one process, all end
+            never = torch.iinfo(torch.long).max
+            first = int(self.group.least(torch.tensor(first if first >= 0 else never)))
+            first = -1 if first == never else first
         if first >= 0:
-            raise CasPLError(not_finite(epoch, first, advice))
+            raise (self.group or Group()).refusal(not_finite(epoch, first, advice))
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run needs."""
@@ -172,6 +190,33 @@ class Step:
         if state.get("scaler") and self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.skipped = state.get("skipped", 0)
+
+    def _part(self, loss: Tensor) -> Tensor:
+        """This process's part of a loss that is a mean over images."""
+        return loss if self.group is None or self.group.share is None else loss * self.group.share
+
+    def _steer(self) -> None:
+        """Change the gradients by those of the losses that steer."""
+        if self.steering is not None:
+            for value, grad in zip(self.learned, self._steers, strict=True):
+                if value.grad is not None:
+                    value.grad.copy_(self.steering.rule(value.grad, grad))
+
+    def _of_all(self, numbers: Terms, group: Group) -> Terms:
+        """Sum the gradients over the processes, and average the numbers, which are means over images, in one go."""
+        assert group.share is not None
+        reached = [value for value in self.learned if value.grad is not None]
+        grads = [value.grad.float().flatten() for value in reached if value.grad is not None]
+        grads += [grad.float().flatten() for grad in self._steers]
+        told = torch.stack([value.float().reshape(()).to(group.share.device) for value in numbers.values()])
+        whole = group.add_up(torch.cat([*grads, told * group.share]))
+        *pieces, told = whole.split([*(len(grad) for grad in grads), len(told)])
+        for value, piece in zip(reached, pieces[: len(reached)], strict=True):
+            value.grad = piece.view_as(value).to(value.dtype)
+        steers = pieces[len(reached) :]
+        self._steers = [piece.view_as(value) for value, piece in zip(self.learned, steers, strict=False)]
+        self._steer()
+        return dict(zip(numbers, told.unbind(), strict=True))
 
     def _update(self) -> None:
         self._stepped = False

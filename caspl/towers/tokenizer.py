@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +17,24 @@ from caspl.errors import CasPLError
 
 @lru_cache(maxsize=1)
 def _tokenizer() -> Any:
-    from open_clip.tokenizer import SimpleTokenizer  # imported late: it takes a second
+    return _module().SimpleTokenizer()
 
-    return SimpleTokenizer()
+
+def _module() -> Any:
+    """open_clip's module of that name, without the package around it: that imports all models, for seconds."""
+    package = importlib.util.find_spec("open_clip")
+    files = [Path(place) / "tokenizer.py" for place in (package and package.submodule_search_locations) or ()]
+    if "open_clip" not in sys.modules and files and files[0].is_file():
+        spec = importlib.util.spec_from_file_location(f"{__name__}.open_clip", files[0])
+        if spec is not None and spec.loader is not None:
+            module = importlib.util.module_from_spec(spec)
+            try:
+                spec.loader.exec_module(module)
+            except ImportError:  # one that needs its package
+                pass
+            else:
+                return module
+    return importlib.import_module("open_clip.tokenizer")
 
 
 def encode(text: str) -> list[int]:

@@ -33,7 +33,9 @@ def trained(
 ) -> tuple[list[dict[str, float]], list[Tensor], Step]:
     """Numbers of some steps, the tokens after them, and the step."""
     step = trainer.step
-    made = Step(trainer.model, trainer.losses, step.optimizer, step.precision, step.metrics, recorder, step.steering)
+    made = Step(
+        trainer.model, trainer.losses, step.optimizer, step.precision, step.metrics, recorder, steering=step.steering
+    )
     made.begin_epoch()
     told = []
     for number, count in enumerate(counts):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -131,3 +133,12 @@ def test_without_a_prefix_all_is_the_classes_own() -> None:
     shared = CLIP_.text.classes(embedded[:, 1:], torch.tensor([2, 1]), behind, 1)[0]
     torch.testing.assert_close(alone, shared, rtol=0, atol=1e-5)
     assert CLIP_.text.prefix(embedded[:1, :0]) == []
+
+
+def test_texts_are_tokenised_without_the_models_of_open_clip() -> None:
+    code = (
+        "import sys; from caspl.towers import tokenize; first = tokenize('a photo of a cat.').tolist(); "
+        "assert 'open_clip' not in sys.modules; import open_clip; "
+        "assert open_clip.get_tokenizer('ViT-B-16')(['a photo of a cat.']).tolist() == first"
+    )
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True)

@@ -85,9 +85,9 @@ def test_the_searches_of_these_tests_differ() -> None:
 def test_a_run_is_the_regression_of_plain_features(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
 
-    def watched(encode: Any, loader: Any, device: Any, what: str) -> Any:
+    def watched(encode: Any, loader: Any, device: Any, what: str, group: Any) -> Any:
         seen.extend(item.impath for item in loader.dataset.data_source)
-        return extract(encode, loader, device, what)
+        return extract(encode, loader, device, what, group)
 
     extract = kept_features.extract
     monkeypatch.setattr(kept_features, "extract", watched)

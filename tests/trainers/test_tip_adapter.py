@@ -77,9 +77,9 @@ def test_the_cache_of_a_run(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None
     """With views that show the whole image, keys are plain features; the text is the data set's template."""
     seen: list[tuple[str, str]] = []
 
-    def watched(encode: Any, loader: Any, device: Any, what: str) -> Any:
+    def watched(encode: Any, loader: Any, device: Any, what: str, group: Any) -> Any:
         seen.extend((what, item.impath) for item in loader.dataset.data_source)
-        return extract(encode, loader, device, what)
+        return extract(encode, loader, device, what, group)
 
     extract = kept_features.extract
     monkeypatch.setattr(kept_features, "extract", watched)

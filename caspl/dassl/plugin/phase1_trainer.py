@@ -32,7 +32,10 @@ class CasPL(Phase1, Stepping, TrainerX):
     def build_model(self) -> None:
         cfg = self.cfg
         require_labels(self.dm.dataset)
-        self.device = Runtime.choose(cfg.USE_CUDA).device
+        runtime = Runtime.choose(cfg.USE_CUDA)
+        if runtime.world > 1:
+            raise CasPLError("phase 1 in another code base trains in one process: start one, or use our train.py")
+        self.device = runtime.device
         self.precision = Precision(cfg.TRAINER.CASPL.PREC, self.device)
         clip, self.student_hash = load_student(cfg)
         prompts = self.boosting_segments(clip)

@@ -47,10 +47,11 @@ def check(
         except Exception as error:  # whatever a stranger's evaluation needs that is not there yet
             logger.warning("self-check: not done, %s cannot evaluate before it trains (%s)", name, error)
             return
-        said = []
+        said, unchecked = [], []
         for insertion in insertions:
             if not insertion.ran:
-                continue  # said by require_use
+                unchecked.append(f"{insertion.name}, which did not run")
+                continue
             said += _reach(name, insertion, logits)
             _require_change(name, insertion, infer, logits.detach())
             if insertion.kind == "image":
@@ -58,7 +59,12 @@ def check(
         for item in kept:
             if not _changes(item, infer, logits.detach()):
                 logger.warning("self-check: %s is boosted, but the logits do not depend on it", item.name)
-    logger.info("self-check: passed%s", "".join(f"; {words}" for words in dict.fromkeys(said)))
+                unchecked.append(f"{item.name}, on which the logits do not depend")
+    more = "".join(f"; {words}" for words in dict.fromkeys(said))
+    if unchecked:
+        logger.warning("self-check: not checked: %s%s", ", ".join(unchecked), more)
+    else:
+        logger.info("self-check: passed%s", more)
 
 
 def _compute(infer: Callable[[], Any]) -> Tensor:
@@ -100,9 +106,11 @@ def _require_change(name: str, insertion: Insertion, infer: Callable[[], Any], l
     values = insertion.segment.values
     before = values.detach().clone()
     values.data.zero_()
-    with torch.random.fork_rng():
-        found = _compute(infer).detach()
-    values.data.copy_(before)
+    try:
+        with torch.random.fork_rng():
+            found = _compute(infer).detach()
+    finally:
+        values.data.copy_(before)
     if torch.equal(found, logits):
         raise CasPLError(
             f"self-check: the logits of {name} are the same with and without the boosting tokens of {insertion.name}: "
@@ -133,8 +141,10 @@ def _changes(kept: Kept, infer: Callable[[], Any], logits: Tensor) -> bool:
     now = getattr(owner, place)
     before = now.detach().clone()
     now.data.copy_(kept.value.detach().flip(-1) if not kept.learned else before.flip(-1))
-    found = _compute(infer).detach()
-    now.data.copy_(before)
+    try:
+        found = _compute(infer).detach()
+    finally:
+        now.data.copy_(before)
     return not torch.equal(found, logits)
 
 

@@ -11,11 +11,13 @@ from yacs.config import CfgNode
 
 from ..utils.device import configured_device
 from ..utils.logger import logger
+from ..utils.ranks import rank_and_world
 from .batch import collate
 from .datasets.base_dataset import Datum
 from .datasets.build import build_dataset
 from .repeatable import RepeatableSampler
 from .samplers import build_sampler
+from .sharded import BlockSampler, SlicedBatches
 from .tensor_wrapper import TensorWrapper
 from .transforms import INTERPOLATION_MODES, build_transform
 from .transforms.kit import on_tensors
@@ -57,6 +59,10 @@ def build_data_loader(
     In training the last, incomplete batch is dropped, unless it is the only one. With INPUT.BACKEND "tensor" its
     order and random numbers follow from SEED, epoch, image and ``role``, for any number of workers.
 
+    In a run of several processes (torch.distributed) they do so with every backend, and each process has its part of
+    the images: a slice of every training batch, one block of the images of a test; see :mod:`.sharded`. Tests
+    there have batches of ``batch_size`` in each process.
+
     Args:
         cfg: the configuration.
         sampler_type: name of the sampler.
@@ -78,22 +84,27 @@ def build_data_loader(
     sampler = build_sampler(
         sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
     )
-    if on_tensors(cfg):
+    rank, world = rank_and_world()
+    if on_tensors(cfg) or world > 1:
         # Without a seed of its own the run has the one that torch began with.
         sampler = RepeatableSampler(sampler, cfg.SEED if cfg.SEED >= 0 else torch.initial_seed(), role)
     wrapper = dataset_wrapper or _wrapper_for(tfm)
     dataset = wrapper(cfg, data_source, transform=tfm, is_train=is_train)
+    drop_last = is_train and len(data_source) >= batch_size
+    batches: dict[str, Any] = {"batch_size": batch_size, "sampler": sampler, "drop_last": drop_last}
+    if world > 1 and is_train:
+        batches = {"batch_sampler": SlicedBatches(sampler, batch_size, drop_last, rank, world)}
+    elif world > 1:
+        batches["sampler"] = BlockSampler(sampler, rank, world)
     loader: DataLoader[dict[str, Any]] = (_CachingLoader if _cached(cfg, dataset) else DataLoader)(
         dataset,
-        batch_size=batch_size,
-        sampler=sampler,
+        **batches,
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=collate if isinstance(dataset, TensorWrapper) else None,
-        drop_last=is_train and len(data_source) >= batch_size,
         pin_memory=configured_device(cfg).type == "cuda",
         **(_kept(cfg) if is_train and on_tensors(cfg) else {}),
     )
-    if len(loader) == 0:
+    if len(loader) == 0 and (is_train or world == 1):
         raise AssertionError(f"{sampler_type} yields no batch of {batch_size} from {len(data_source)} images")
     return loader
 

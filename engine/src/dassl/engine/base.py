@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..utils.checkpoint import BEST_NAME, load_to_cpu, resume_from_checkpoint, save_checkpoint
 from ..utils.logger import logger
+from ..utils.ranks import is_first, wait_for_all
 from ..utils.tools import tolist_if_not
 from .writer import open_writer
 
@@ -69,7 +70,7 @@ class TrainerBase:
     def save_model(
         self, epoch: int, directory: str, is_best: bool = False, val_result: Any = None, model_name: str = ""
     ) -> None:
-        """Write a checkpoint of every model into ``directory/<name>/``.
+        """Write a checkpoint of every model into ``directory/<name>/``; of several processes the first one does.
 
         Args:
             epoch: index of the epoch that has just ended, from 0; files count from 1.
@@ -78,7 +79,7 @@ class TrainerBase:
             val_result: the validation result to note.
             model_name: the file name; by default ``model.pth.tar-<epoch>``.
         """
-        for name in self.get_model_names():
+        for name in self.get_model_names() if is_first() else ():
             optim, sched = self._optims[name], self._scheds[name]
             state = {
                 "state_dict": self._models[name].state_dict(),
@@ -88,6 +89,7 @@ class TrainerBase:
                 "val_result": val_result,
             }
             save_checkpoint(state, os.path.join(directory, name), is_best=is_best, model_name=model_name)
+        wait_for_all()  # since all may read it next
 
     def resume_model_if_exist(self, directory: str) -> int:
         """Resume all models from ``directory`` if each has a checkpoint there.

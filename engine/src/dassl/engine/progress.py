@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from ..utils.logger import logger
 from ..utils.meters import AverageMeter, MetricMeter, require_metrics
+from ..utils.ranks import is_first
 from .pending import hold, to_host
 
 if TYPE_CHECKING:
@@ -51,7 +52,8 @@ class EpochProgress:
     def bar(self, batches: Iterable[T]) -> Iterator[T]:
         """Go through the batches under a progress bar; there is none where stderr is no terminal."""
         epoch = f"epoch {self.trainer.epoch + 1}/{self.trainer.max_epoch}"
-        yield from tqdm(batches, desc=epoch, total=self.num_batches, leave=False, disable=None)
+        disable = None if is_first() else True
+        yield from tqdm(batches, desc=epoch, total=self.num_batches, leave=False, disable=disable)
         # The number of batches may have been an estimate, as that of some samplers is, and the last one unknown.
         self._report(self._arrived())
 

@@ -18,6 +18,7 @@ from ..evaluation.build import build_evaluator
 from ..utils.checkpoint import BEST_NAME, read_noted_epoch
 from ..utils.device import configured_device
 from ..utils.logger import logger
+from ..utils.ranks import is_first, rank_and_world, wait_for_all
 from .base import Names, TrainerBase
 from .best import bring_best, read_best_result
 from .snapshot import (
@@ -122,9 +123,10 @@ class SimpleTrainer(TrainerBase):
                 f"{self.cfg.DATASET.NAME} has none, and test images must not choose it: "
                 "set TEST.FINAL_MODEL last_step, or give the data set validation images"
             )
-        writer_dir = os.path.join(self.output_dir, "tensorboard")
-        os.makedirs(writer_dir, exist_ok=True)
-        self.init_writer(writer_dir)
+        if is_first():
+            writer_dir = os.path.join(self.output_dir, "tensorboard")
+            os.makedirs(writer_dir, exist_ok=True)
+            self.init_writer(writer_dir)
         # After all that may draw: a snapshot brings the states of the generators along.
         self.resume()
         # Remember the starting time (for computing the elapsed time).
@@ -160,7 +162,8 @@ class SimpleTrainer(TrainerBase):
         if found is None:
             best_result = read_best_result(folder, names)
             self.best_result = self.best_result if best_result is None else best_result
-        bring_best(folder, self.output_dir, names)
+        if is_first():
+            bring_best(folder, self.output_dir, names)
 
     def _was_in_its_first_epoch(self) -> bool:
         """Whether a run that writes snapshots was ended between its first checkpoint and its first snapshot.
@@ -215,17 +218,23 @@ class SimpleTrainer(TrainerBase):
         return not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val"
 
     def _epoch_begins(self) -> None:
-        if not on_tensors(self.cfg):
+        if not on_tensors(self.cfg) and rank_and_world()[1] == 1:
             return
         for name in ("train_loader_x", "train_loader_u"):
-            sampler = getattr(getattr(self, name, None), "sampler", None)
+            # Where batches are composed by hand, the loader's own sampler is none that is used.
+            loader = getattr(self, name, None)
+            batches = getattr(loader, "batch_sampler", None)
+            sampler = getattr(loader if batches is None else batches, "sampler", None)
             set_epoch = getattr(sampler, "set_epoch", None)
             if set_epoch is not None:
                 set_epoch(self.epoch)
 
     def _epoch_done(self) -> None:
-        if not self.rolling_resume:
-            return
+        if self.rolling_resume and is_first():
+            self._keep_snapshot()
+        wait_for_all()  # nobody reads, or goes on far ahead, while the first process writes
+
+    def _keep_snapshot(self) -> None:
         path = snapshot_path(self.output_dir)
         if self.epoch + 1 == self.max_epoch:
             remove_snapshot(path)
@@ -285,9 +294,11 @@ class SimpleTrainer(TrainerBase):
         split, loader = ("val", self.val_loader) if use_val else ("test", self.test_loader)
         logger.info("Evaluate on the *%s* set", split)
         # disable=None: no bar where stderr is no terminal.
-        for batch in tqdm(loader, disable=None):
+        for batch in tqdm(loader, disable=None if is_first() else True):
             input, label = self.parse_batch_test(batch)
             self.evaluator.process(self.model_inference(input), label)
+        if rank_and_world()[1] > 1:
+            self.evaluator.gather()
         self.test_results = results = self.evaluator.evaluate()
         for name, value in results.items():
             self.write_scalar(f"{split}/{name}", value, self.epoch)

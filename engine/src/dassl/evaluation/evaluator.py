@@ -13,6 +13,7 @@ from yacs.config import CfgNode
 
 from ..utils.atomic import atomic_write
 from ..utils.logger import logger
+from ..utils.ranks import gather_numbers, is_first
 from .build import EVALUATOR_REGISTRY
 from .scores import confusion_matrix, macro_f1
 
@@ -36,6 +37,10 @@ class EvaluatorBase:
     def process(self, mo: Any, gt: Any) -> None:
         """Take in the model's output and the truth of one batch."""
         raise NotImplementedError
+
+    def gather(self) -> None:
+        """Take in the predictions of all processes of a run; called in each of them before :meth:`evaluate`."""
+        raise NotImplementedError(f"{type(self).__name__} cannot evaluate in several processes: it has no gather()")
 
     def evaluate(self) -> OrderedDict[str, float]:
         """Return the metrics by name, the main one first."""
@@ -79,8 +84,15 @@ class Classification(EvaluatorBase):
             mo: logits, (batch, classes).
             gt: labels, (batch,).
         """
-        predictions = mo.argmax(dim=1).tolist()
-        labels = gt.tolist()
+        self._take(mo.argmax(dim=1).tolist(), gt.tolist())
+
+    def gather(self) -> None:
+        """Take in the predictions of all processes, those of the first one first."""
+        labels, predictions = gather_numbers(self._y_true), gather_numbers(self._y_pred)
+        self.reset()
+        self._take(predictions, labels)
+
+    def _take(self, predictions: list[int], labels: list[int]) -> None:
         hits = [int(prediction == label) for prediction, label in zip(predictions, labels, strict=True)]
         self._correct += sum(hits)
         self._total += len(labels)
@@ -127,6 +139,8 @@ class Classification(EvaluatorBase):
         return average
 
     def _save_confusion_matrix(self) -> None:
+        if not is_first():
+            return
         path = os.path.join(self.cfg.OUTPUT_DIR, "cmat.pt")
         with atomic_write(path) as file:
             torch.save(confusion_matrix(self._y_true, self._y_pred), file)

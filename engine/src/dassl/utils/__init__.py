@@ -2,7 +2,7 @@
 
 from .checkpoint import load_checkpoint, resume_from_checkpoint, save_checkpoint
 from .download import download_url
-from .logger import Logger, setup_logger
+from .logger import Logger, setup_logger, speak_of_errors_alone
 from .meters import AverageMeter, MetricMeter
 from .registry import Registry, check_availability, get_most_similar_str_to_a_from_b
 from .tools import (
@@ -48,6 +48,7 @@ __all__ = [
     "save_checkpoint",
     "set_random_seed",
     "setup_logger",
+    "speak_of_errors_alone",
     "tolist_if_not",
     "write_json",
 ]

@@ -21,7 +21,7 @@ from typing import Any, TextIO, cast
 
 from tqdm import tqdm
 
-__all__ = ["Logger", "close_logger", "logger", "setup_logger"]
+__all__ = ["Logger", "close_logger", "logger", "setup_logger", "speak_of_errors_alone"]
 
 logger = logging.getLogger("dassl")
 
@@ -147,6 +147,18 @@ def _attach(target: logging.Logger) -> None:
 
 
 _attach(logger)
+
+
+def speak_of_errors_alone(names: Sequence[str] = ()) -> None:
+    """Let the engine's logger, and further ones, say nothing below errors: of several processes one speaks.
+
+    Args:
+        names: further loggers of :mod:`logging`.
+    """
+    for name in names:
+        _attach(logging.getLogger(name))
+    for target in (logger, *map(logging.getLogger, names)):
+        target.setLevel(logging.ERROR)
 
 
 def setup_logger(output: str | None = None, names: Sequence[str] = ()) -> None:

@@ -1,0 +1,182 @@
+"""The runs of ``caspl fit``: how many epochs and which settings, and a bar for each while it runs."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+import shlex
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm import tqdm
+
+from caspl.errors import CasPLError, hint
+from caspl.files.parse import parse_yaml
+from caspl.pixels import Pixels
+from caspl.protocols import read_protocol
+
+PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\]")
+EPOCHS = 20  # as published
+LEAST_STEPS = 500
+"""Of a phase: so many are taken of few pictures, by more epochs."""
+MOST_EPOCHS = 200
+SLOW = 4000
+"""Pictures, each as often as it is seen, that a phase without a GPU takes of a model that is not tiny."""
+
+
+@dataclass(frozen=True)
+class Checkout:
+    """A working copy of the repository, which has the trainers.
+
+    Args:
+        root: its folder.
+    """
+
+    root: Path
+
+    @classmethod
+    def here(cls) -> Checkout:
+        """The one that the command is called in.
+
+        Raises:
+            CasPLError: the current folder is none.
+        """
+        root = Path.cwd()
+        if not all((root / name).is_file() for name in ("train.py", "scripts/run_once.py")):
+            raise CasPLError(f"caspl fit starts train.py, and {root} is no checkout of CasPL: call it in one")
+        return cls(root)
+
+    def config(self, method: str, tiny: bool) -> Path:
+        """The settings of a method: the tiny benchmark's, or those of the paper's first protocol.
+
+        Args:
+            method: of an adapting method; CasPL is phase 1.
+
+        Raises:
+            CasPLError: there is no such method.
+        """
+        folders = [self.root / "configs/trainers" / name for name in (f"CasPL_{method}", method)]
+        if not folders[1].is_dir():
+            raise CasPLError(f"there is no method {method!r}: {hint(method, self.methods())}")
+        if tiny:
+            return folders[1] / "tiny.yaml"
+        protocol = read_protocol("base2new")
+        named = [rule["config"] for rule in protocol.boosting if "dataset" not in rule] if method == "CasPL" else []
+        rules = [rule for rule in protocol.configs if "dataset" not in rule]
+        for wanted in (f"CasPL_{method}", method):
+            named += [rule["config"] for rule in rules if wanted in _several(rule["method"])]
+        there = [folder / f"{name}.yaml" for name in named for folder in folders]
+        there += [path for folder in folders for path in sorted(folder.glob("vit*.yaml"))]
+        return next(path for path in there if path.is_file())
+
+    def methods(self) -> list[str]:
+        """Those that learn and may stand behind boosting tokens."""
+        names = sorted(path.name for path in (self.root / "configs/trainers").iterdir() if path.is_dir())
+        others = ("CasPL", "Zeroshot", "LinearProbe", "TipAdapter", "KDPL")
+        return [name for name in names if not name.startswith(others)]
+
+
+def _several(value: object) -> Sequence[str]:
+    return [value] if isinstance(value, str) else list(value)  # type: ignore[call-overload]
+
+
+def section_of(config: Path) -> str:
+    """The method's section in its settings, such as ``PROMPTSRC``."""
+    content = parse_yaml(config.read_text(encoding="utf-8"))
+    sections = [name for name in content["TRAINER"] if name != "CASPL"]
+    return sections[0] if sections else "CASPL"
+
+
+def length(pictures: int, limited: bool) -> tuple[int, int]:
+    """Batch size and epochs that fit a number of pictures.
+
+    As published: 20 epochs, in batches of 4 or, of ten thousand pictures and more, 128. Few pictures are seen more
+    often, so that there are some hundred steps; without a GPU (``limited``) they are seen less often.
+    """
+    batch = 4 if pictures < 10_000 else 128
+    steps = max(1, pictures // batch)
+    epochs = min(MOST_EPOCHS, max(EPOCHS, math.ceil(LEAST_STEPS / steps)))
+    if limited:
+        epochs = max(1, min(epochs, SLOW // max(1, pictures)))
+    return batch, epochs
+
+
+def pairs_of(pixels: Pixels) -> list[str]:
+    """The preprocessing of a student as settings."""
+    return [
+        *("INPUT.SIZE", f"({pixels.size}, {pixels.size})", "INPUT.INTERPOLATION", pixels.interpolation),
+        *("INPUT.PIXEL_MEAN", str(list(pixels.mean)), "INPUT.PIXEL_STD", str(list(pixels.std))),
+    ]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run of ``train.py`` that is a part of the whole.
+
+    Args:
+        title: what its bar is called.
+        folder: of the run.
+        arguments: for ``train.py``, without its folder.
+        makes: the files that it leaves elsewhere, a folder and a pattern.
+    """
+
+    title: str
+    folder: Path
+    arguments: tuple[str, ...]
+    makes: tuple[Path, str] | None = None
+
+    def run(self, checkout: Checkout) -> None:
+        """Run it, unless that is done; what was broken off goes on.
+
+        Raises:
+            CasPLError: as ``train.py`` puts it.
+            KeyboardInterrupt: after the run has ended in good order.
+        """
+        words = ["train.py", "--output-dir", str(self.folder), *self.arguments]
+        makes = ["--makes", str(self.makes[0]), self.makes[1]] if self.makes else []
+        call = ["scripts/run_once.py", str(self.folder), f"--identity={shlex.join(words)}", *makes, "--", *words]
+        # A session of its own, so that Ctrl-C reaches it once: through us.
+        with subprocess.Popen(
+            [sys.executable, *call],
+            cwd=checkout.root,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            start_new_session=True,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        ) as process:
+            try:
+                last = self._follow(process)
+            except KeyboardInterrupt:
+                process.send_signal(signal.SIGINT)
+                process.communicate()
+                raise
+        code = process.wait()
+        if code:
+            said = next((line for line in reversed(last) if line.startswith("error: ")), (last or ["nothing"])[-1])
+            raise CasPLError(f"{self.title}: {said.removeprefix('error: ')}")
+
+    def _follow(self, process: subprocess.Popen[str]) -> list[str]:
+        """Show how far it is; returns the last lines that it says."""
+        last: list[str] = []
+        assert process.stdout is not None
+        with tqdm(desc=self.title, unit="step", disable=None) as bar:
+            for line in process.stdout:
+                last = [*last[-20:], line.rstrip()]
+                if found := PROGRESS.search(line):
+                    epoch, epochs, batch, batches = map(int, found.groups())
+                    bar.total = epochs * batches
+                    done = (epoch - 1) * batches + batch
+                    if not bar.n:
+                        bar.initial = done  # what an earlier call has done says nothing of the speed
+                    bar.update(done - bar.n)
+                elif "WARNING" in line or "warning" in line:
+                    bar.write(line.rstrip(), file=sys.stderr)
+        return last
