@@ -58,7 +58,10 @@ class Classifier(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, classes), float32, of normalised images (batch, 3, resolution, resolution)."""
-        image = self.encode_image(images)
+        return self.classify(self.encode_image(images))
+
+    def classify(self, image: Tensor) -> Tensor:
+        """Logits (batch, classes), float32, of normalised image features (batch, embed_dim)."""
         return class_logits(self.scale, image, self._class_features(image))
 
     def _class_features(self, image: Tensor) -> Tensor:

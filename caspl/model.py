@@ -128,15 +128,24 @@ class PromptedCLIP(nn.Module):
             return {names[0]: features}
         return dict(zip(names, features.unbind(-3), strict=True))
 
-    def forward(self, images: Tensor, text: TextFeatures | None = None, chosen: Tensor | None = None) -> Output:
+    def forward(
+        self,
+        images: Tensor,
+        text: TextFeatures | None = None,
+        chosen: Tensor | None = None,
+        image: Tensor | None = None,
+    ) -> Output:
         """Classify.
 
         Args:
             images: (batch, 3, resolution, resolution), normalised.
             text: class features that were computed before, of all classes; None computes them.
             chosen: (chosen,) numbers of the classes that the logits are of; None for all.
+            image: normalised features (batch, embed_dim) of the images, where they are known; nothing looks at the
+                images then.
         """
-        image = self.encode_image(images)
+        if image is None:
+            image = self.encode_image(images)
         if text is None:
             text = self.encode_texts(image if self.text.conditional else None, chosen)
         elif chosen is not None:

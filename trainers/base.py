@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 
 from caspl.checkpoint import SegmentStore, find_checkpoint, read_checkpoint
 from caspl.dassl.blame import refused
-from caspl.dassl.outcome import Sections
+from caspl.dassl.outcome import VIEWS, Sections
 from caspl.dassl.run_folder import keep_settings, require_same_method
 from caspl.dassl.section import check_options, require_labels
 from caspl.dassl.stepping import Stepping
@@ -35,6 +35,7 @@ from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
 from dassl.optim import build_lr_scheduler, build_optimizer
 from trainers.history import History
+from trainers.own_features import OwnFeatures
 from trainers.recorder import RunRecorder
 
 logger = logging.getLogger(__name__)
@@ -50,7 +51,7 @@ def validates_apart(dataset: Any) -> bool:
     return bool(val) and not val & test
 
 
-class PromptTrainer(Stepping, TrainerX):
+class PromptTrainer(OwnFeatures, Stepping, TrainerX):
     """Few-shot training of prompt segments in a frozen CLIP.
 
     Class attributes:
@@ -105,7 +106,7 @@ class PromptTrainer(Stepping, TrainerX):
 
     def sections(self) -> Sections:
         """Sections under ``TRAINER`` that decide the outcome, see :mod:`caspl.dassl.outcome`."""
-        return {self.section: None}
+        return {"CASPL": VIEWS, self.section: None}
 
     # What all methods share ----------------------------------------------------------------------------------
 
@@ -159,6 +160,7 @@ class PromptTrainer(Stepping, TrainerX):
         self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
+        self.look_for_views()
 
     def kept(self, segments: SegmentStore) -> SegmentStore:
         """What checkpoints hold, and whose parameters are trained: the segments, or with them what lies behind."""

@@ -18,6 +18,7 @@ class CoCoOp(PromptTrainer):
     """Text features are made for every image anew. The published batch is 1 for want of memory alone."""
 
     section = "COCOOP"
+    text_only = True
     defaults = {"N_CTX": 16, "CTX_INIT": "", "PREC": "fp16"}
 
     @staticmethod

@@ -20,6 +20,7 @@ class CoOp(PromptTrainer):
     """Unified or class-specific context; with words, their number is the context's length."""
 
     section = "COOP"
+    text_only = True
     defaults = {"N_CTX": 16, "CSC": False, "CTX_INIT": "", "PREC": "fp16", "CLASS_TOKEN_POSITION": "end"}
 
     @staticmethod

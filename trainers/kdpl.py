@@ -45,6 +45,7 @@ class FromTeacher(Base):
     """
 
     labelled = False
+    needs_pixels = True  # the teacher does
     teacher: CLIPTeacher
     _learner: PromptedCLIP | None = None
     _taught = False

@@ -27,6 +27,7 @@ class KgCoOp(PromptTrainer):
     """
 
     section = "KGCOOP"
+    text_only = True
     defaults = {"N_CTX": 4, "CTX_INIT": "a photo of a", "W": 8.0, "PREC": "fp16"}
     training_only: ClassVar[tuple[str, ...]] = ("W",)
     templates = KGCOOP_TEMPLATES

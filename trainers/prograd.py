@@ -30,6 +30,7 @@ class ProGrad(CoOp):
     """
 
     section = "PROGRAD"
+    reference_looks = True
     defaults = CoOp.defaults | {"CTX_INIT": "template", "T": 1.0, "LAMBDA": 1.0}
     training_only = ("T", "LAMBDA")
 
@@ -55,7 +56,7 @@ class ProGrad(CoOp):
         self.steering = Steering(("kl",), self.projected)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
-        frozen = class_logits(self.model.scale, self.reference.encode_image(batch.images), self.reference.text)
+        frozen = class_logits(self.model.scale, self.reference.image(batch), self.reference.text)
         return super().losses(output, batch) | {"kl": soft_cross_entropy(output.logits, frozen, self.options.T)}
 
     def projected(self, grad: Tensor, general: Tensor) -> Tensor:

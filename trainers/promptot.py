@@ -18,6 +18,7 @@ class PromptOT(IVLP):
     """Cross-entropy, and the cost of moving each image's feature beside its class's to those of the reference."""
 
     section = "PROMPTOT"
+    reference_looks = True
     defaults = IVLP.defaults | {"N_CTX_VISION": 4, "N_CTX_TEXT": 4, "DIV": 10.0}
     training_only = ("DIV",)
 
@@ -29,5 +30,5 @@ class PromptOT(IVLP):
     def losses(self, output: Output, batch: Batch) -> Terms:
         reference, labels = self.reference, batch.labels
         joint = torch.cat([output.image, output.text[labels]], dim=-1)
-        frozen = torch.cat([reference.encode_image(batch.images), reference.text[labels]], dim=-1)
+        frozen = torch.cat([reference.image(batch), reference.text[labels]], dim=-1)
         return super().losses(output, batch) | {"transport": self.options.DIV * transport(joint, frozen)}

@@ -22,6 +22,7 @@ class PromptSRC(IVLP):
     """Cross-entropy, distances of both features and divergence of the logits to a frozen reference."""
 
     section = "PROMPTSRC"
+    reference_looks = True
     defaults = IVLP.defaults | {
         "N_CTX_VISION": 4,
         "N_CTX_TEXT": 4,
@@ -39,7 +40,7 @@ class PromptSRC(IVLP):
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         options, reference = self.options, self.reference
-        frozen = reference.encode_image(batch.images)
+        frozen = reference.image(batch)
         text = reference.text if output.chosen is None else reference.text.index_select(0, output.chosen)
         frozen_logits = class_logits(self.model.scale, frozen, text)
         return super().losses(output, batch) | {

@@ -19,6 +19,7 @@ class ZeroshotCLIP(PromptTrainer):
     """Class names in the data set's template; beside boosting tokens they stand alone, as in phase 1."""
 
     section = "ZSCLIP"
+    text_only = True
     learns = False
     defaults = {"TEMPLATE": "", "PREC": "fp32"}  # empty template: the data set's own
 

@@ -44,15 +44,18 @@ COUNTED = {
 }
 """Section -> its keys that count in every run."""
 
+VIEWS = ("VIEWS", "VIEW_SEED")
+"""Those of ``TRAINER.CASPL`` that count in any phase; a store gives the same bits as none."""
 PHASE_1 = (
     *("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "TEACHER_SCALE", "TEMPERATURE", "REDUCTION", "N_CTX_VISION"),
     *("N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT", "CTX_INIT", "PREC"),
-    *("VIEWS", "VIEW_SEED"),  # a store gives the same bits as none
+    *VIEWS,
 )
-VIEWED = ("TRAINER.CASPL.VIEWS", "TRAINER.CASPL.VIEW_SEED")
+VIEWED = tuple(f"TRAINER.CASPL.{key}" for key in VIEWS)
 PHASE_2 = (
     *("BOOSTING", "BOOSTING_DATASET", "BOOSTING_SEED", "TRAINABLE", "REFERENCE"),
     *("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"),  # they choose among several files
+    *VIEWS,
 )
 """Keys of ``TRAINER.CASPL`` that count in each phase."""
 

@@ -145,7 +145,7 @@ class Phase1(Base):
         # The digest is of this data set's split; images of another one are told apart by its name.
         other = cfg.TRAINER.CASPL.IMAGES
         about = (other or cfg.DATASET.NAME, "" if other else getattr(dataset, "split_digest", ""))
-        store = store_of(cfg, teacher, cfg.TRAINER.CASPL.TEACHER, about, plan, self.precision.computes)
+        store = store_of(cfg, teacher, cfg.TRAINER.CASPL.TEACHER, about, plan.as_dict(), self.precision.computes)
         views = min(cfg.TRAINER.CASPL.VIEWS, cfg.OPTIM.MAX_EPOCH)
         made = fill_store(store, teacher, self.viewing.dataset, views, self.device, logger.info)
         logger.info(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,24 +55,25 @@ class NamedViews(Dataset[dict[str, Any]]):
         cfg: says how images are read, resized and normalised.
         source: items of Dassl's kind.
         plan: of the views.
+        pixels: whether items hold them; where features are kept, nobody need read the files.
     """
 
-    def __init__(self, cfg: CfgNode, source: Sequence[Any], plan: ViewPlan) -> None:
+    def __init__(self, cfg: CfgNode, source: Sequence[Any], plan: ViewPlan, pixels: bool = True) -> None:
         from dassl.data.transforms import INTERPOLATION_MODES
 
-        self.data_source, self.plan = source, plan
+        self.data_source, self.plan, self.pixels = source, plan, pixels
         self.root = os.path.realpath(os.path.expanduser(cfg.DATASET.ROOT))
         self.tensor = getattr(cfg.INPUT, "BACKEND", "pil") == "tensor"
         self.mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         self.mean, self.std = list(cfg.INPUT.PIXEL_MEAN), list(cfg.INPUT.PIXEL_STD)
-        self.identities = [self._identity(item.impath) for item in source]
+        self.identities = [identity_of(item.impath, self.root) for item in source]
 
     def __len__(self) -> int:
         return len(self.data_source)
 
     def __getitem__(self, index: int) -> dict[str, Any]:
         item, number = self.data_source[index], getattr(index, "seed", 0)
-        image = self.load(int(index), number)
+        image = self.load(int(index), number) if self.pixels else torch.empty(0)
         return {
             **{"label": item.label, "domain": item.domain, "impath": item.impath, "index": int(index)},
             **{"view": number, "img": image},
@@ -92,10 +93,10 @@ class NamedViews(Dataset[dict[str, Any]]):
         floats = pixels.float() / 255 if self.tensor else T.to_dtype(T.to_image(pixels), torch.float32, scale=True)
         return T.normalize(floats, self.mean, self.std)
 
-    def _identity(self, path: str) -> str:
-        """The path below the data root, which may lie elsewhere tomorrow."""
-        whole = os.path.realpath(path)
-        return Path(os.path.relpath(whole, self.root)).as_posix()
+
+def identity_of(path: str, root: str) -> str:
+    """An image's path below the data root, which may lie elsewhere tomorrow."""
+    return Path(os.path.relpath(os.path.realpath(path), os.path.realpath(os.path.expanduser(root)))).as_posix()
 
 
 def _seen(image: Any, view: View, mode: Any) -> Any:
@@ -116,7 +117,7 @@ class ViewingLoader(DataLoader[dict[str, Any]]):
         self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # a sampler of ours
 
 
-def viewing_loader(cfg: CfgNode, loader: DataLoader[Any], plan: ViewPlan) -> ViewingLoader:
+def viewing_loader(cfg: CfgNode, loader: DataLoader[Any], plan: ViewPlan, pixels: bool = True) -> ViewingLoader:
     """The training loader over the same images, in views of a plan: the same for any number of workers.
 
     The view of an image is the epoch's number, in turn. ``set_epoch`` says which epoch it is.
@@ -145,7 +146,7 @@ def viewing_loader(cfg: CfgNode, loader: DataLoader[Any], plan: ViewPlan) -> Vie
     )
     workers = cfg.DATALOADER.NUM_WORKERS
     return ViewingLoader(
-        NamedViews(cfg, source, plan),
+        NamedViews(cfg, source, plan, pixels),
         batch_size=batch_size,
         sampler=ViewSampler(sampler, max(cfg.SEED, 0), "views"),
         num_workers=workers,
@@ -157,13 +158,19 @@ def viewing_loader(cfg: CfgNode, loader: DataLoader[Any], plan: ViewPlan) -> Vie
 
 
 def store_of(
-    cfg: CfgNode, encoder: FrozenEncoder, name: str, dataset: tuple[str, str], plan: ViewPlan, computes: torch.dtype
+    cfg: CfgNode,
+    encoder: FrozenEncoder,
+    name: str,
+    dataset: tuple[str, str],
+    plan: Mapping[str, Any],
+    computes: torch.dtype,
 ) -> Store:
     """The store that a config names, for an encoder.
 
     Args:
         name: of the encoder: its folder's, and for people.
         dataset: name and digest of the split.
+        plan: what the views are, as plain JSON.
         computes: type that the encoder computes in.
 
     Raises:
@@ -174,7 +181,7 @@ def store_of(
     options = cfg.TRAINER.CASPL
     pixels = given_pixels(cfg).as_dict() | {"backend": getattr(cfg.INPUT, "BACKEND", "pil")}
     computed = str(computes).removeprefix("torch.")
-    header = Header(name, encoder.identity, *dataset, plan=plan.as_dict(), pixels=pixels, computes=computed)
+    header = Header(name, encoder.identity, *dataset, plan=plan, pixels=pixels, computes=computed)
     return Store(Path(options.STORE) / dataset[0] / student_slug(name), header, options.STORE_BYTES)
 
 

@@ -19,7 +19,9 @@ class Batch:
         labels: (batch,) class numbers; phase 1 does not look at them.
         index: (batch,) places of the images in their list, on the CPU, if the loader tells.
         paths: files of the images, if the loader tells.
-        kept: features (batch, width) that a store has of these images, float32, if there is one.
+        kept: features (batch, width) that a store has of these images, float32, if there is one: a teacher's.
+        image: likewise what the student's image tower makes of them, where nothing in it learns.
+        reference: likewise what a frozen reference makes of them.
         share: of several processes that have a batch together, the part of its images that these are, from 0 to 1. With
             0 they are there to compute with, and count for nothing.
     """
@@ -29,7 +31,26 @@ class Batch:
     index: Tensor | None = None
     paths: Sequence[str] = ()
     kept: Tensor | None = None
+    image: Tensor | None = None
+    reference: Tensor | None = None
     share: float = 1.0
+
+    @property
+    def stored(self) -> dict[str, Tensor]:
+        """The features that are there, by name."""
+        found = {"kept": self.kept, "image": self.image, "reference": self.reference}
+        return {name: value for name, value in found.items() if value is not None}
+
+    def with_tensors(self, images: Tensor, labels: Tensor, stored: Sequence[Tensor]) -> Batch:
+        """Another batch with features of the same kinds.
+
+        Args:
+            images, labels: as here.
+            stored: the features, in the order of :attr:`stored`.
+        """
+        named = dict(zip(self.stored, stored, strict=True))
+        kept, image, reference = (named.get(name) for name in ("kept", "image", "reference"))
+        return Batch(images, labels, kept=kept, image=image, reference=reference)
 
     @classmethod
     def of(cls, loaded: Mapping[str, Any], device: torch.device, share: float = 1.0) -> Batch:

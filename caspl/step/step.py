@@ -104,8 +104,7 @@ class Step:
             numbers = self.gradients(batch)
         else:
             self._asked, self._last = batch, None
-            kept = () if batch.kept is None else (batch.kept,)
-            made = self._recorded(batch.images, batch.labels, *kept)
+            made = self._recorded(batch.images, batch.labels, *batch.stored.values())
             layout = self._last or self._of_recording  # of this very pass, or of the one that was repeated
             assert layout is not None
             names, reached = layout
@@ -141,7 +140,7 @@ class Step:
         """Likewise, with the sum of the losses that steer in the middle."""
         with self.precision.compute():
             chosen = None if self.choose is None else self.choose(batch)
-            output = self.model(batch.images, self.text, chosen)
+            output = self.model(batch.images, self.text, chosen, batch.image)
             terms = self.losses(output, batch)
         each = torch.stack([term.float() for term in terms.values()])
         loss, steers = each.sum(), None
@@ -229,12 +228,12 @@ class Step:
         """After the optimizer's step, which a scaler leaves out where gradients are not finite."""
         self._stepped = True
 
-    def _pass(self, images: Tensor, labels: Tensor, kept: Tensor | None = None) -> list[Tensor]:
+    def _pass(self, images: Tensor, labels: Tensor, *stored: Tensor) -> list[Tensor]:
         """As :meth:`gradients`, for a recording: numbers in float32, then gradients."""
         asked = self._asked
         # What a loader tells beside images and labels is there in the batch that it belongs to alone.
         own = images is asked.images
-        numbers = self.gradients(asked if own else Batch(images, labels, kept=kept))
+        numbers = self.gradients(asked if own else asked.with_tensors(images, labels, stored))
         reached = [value for value in self.learned if value.grad is not None]
         layout = (tuple(numbers), reached)
         if own:

@@ -27,7 +27,7 @@ def parser() -> argparse.ArgumentParser:
     building = commands.add_parser(
         "build",
         help="make what is missing",
-        description="Make the features that a run of phase 1 would take, without training. Give train.py's own "
+        description="Make the features that a run would take, without training. Give train.py's own "
         "arguments, TRAINER.CASPL.STORE and TRAINER.CASPL.VIEWS among them. What was killed goes on.",
     )
     building.add_argument("--root", dest="unused", metavar="DIR", help="and all else that train.py takes")

@@ -10,6 +10,8 @@ from torch.nn import functional as F
 
 from caspl.model import PromptedCLIP
 from caspl.prompts.templates import fill
+from caspl.prompts.vision import VisionCascade
+from caspl.step.batch import Batch
 from caspl.towers import tokenize
 
 
@@ -27,6 +29,15 @@ class Reference:
         self._clip = model.clip
         self._vision = model.vision.only(segments).fixed()
         self.text = self._texts(model, templates, segments)
+
+    @property
+    def vision(self) -> VisionCascade:
+        """Its tokens in the image tower."""
+        return self._vision
+
+    def image(self, batch: Batch) -> Tensor:
+        """Its features (batch, embed_dim) of a batch: those that a store has kept, if there are any."""
+        return self.encode_image(batch.images) if batch.reference is None else batch.reference
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
