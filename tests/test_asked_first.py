@@ -163,10 +163,11 @@ def test_a_loss_that_diverges_names_the_learning_rate(runs: Runs, capsys: pytest
 
 
 def test_the_number_of_workers_is_said_where_it_counts(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
-    said = "images are drawn by 0 workers: with INPUT.BACKEND pil, other numbers draw others"
-    for out, backend in (("pil", "pil"), ("tensor", "tensor")):
-        assert train.main([*evaluate(runs, "CoOp", out, "INPUT.BACKEND", backend), "--no-train"]) == 0
-        assert (said in capsys.readouterr().out) is (backend == "pil")
+    said = "images are drawn from torch's stream by 0 workers: other numbers draw others"
+    for backend, seeded in (("pil", "False"), ("pil", "True"), ("tensor", "False")):
+        options = ["INPUT.BACKEND", backend, "DATALOADER.SEEDED", seeded]
+        assert train.main([*evaluate(runs, "CoOp", backend + seeded, *options), "--no-train"]) == 0
+        assert (said in capsys.readouterr().out) is ((backend, seeded) == ("pil", "False"))
 
 
 def test_what_a_method_does_not_read_is_said(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -131,11 +131,12 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         return self.runtime.device
 
     def build_data_loader(self) -> None:
-        if self.cfg.INPUT.BACKEND == "pil" and self.group.world > 1:
-            logger.info("images are drawn as with INPUT.BACKEND tensor: one process with pil would draw others")
-        elif self.cfg.INPUT.BACKEND == "pil" and self.cfg.SEED >= 0:
-            workers = self.cfg.DATALOADER.NUM_WORKERS
-            logger.info("images are drawn by %d workers: with INPUT.BACKEND pil, other numbers draw others", workers)
+        if not self.cfg.DATALOADER.SEEDED and self.cfg.INPUT.BACKEND == "pil":
+            if self.group.world > 1:
+                logger.warning("DATALOADER.SEEDED False means nothing in several processes: images are drawn by seed")
+            elif self.cfg.SEED >= 0:
+                workers = self.cfg.DATALOADER.NUM_WORKERS
+                logger.info("images are drawn from torch's stream by %d workers: other numbers draw others", workers)
         super().build_data_loader()
 
     def build_model(self) -> None:

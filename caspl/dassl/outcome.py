@@ -27,7 +27,7 @@ COUNTED = {
         *("RANDAUGMENT_M", "COLORJITTER_B", "COLORJITTER_C", "COLORJITTER_S", "COLORJITTER_H", "RGS_P", "GB_P"),
         "GB_K",
     ),
-    "DATALOADER": ("K_TRANSFORMS", "RETURN_IMG0", "CACHE_SHORT_SIDE"),
+    "DATALOADER": ("SEEDED", "K_TRANSFORMS", "RETURN_IMG0", "CACHE_SHORT_SIDE"),
     "DATALOADER.TRAIN_X": ("SAMPLER", "BATCH_SIZE", "N_DOMAIN", "N_INS"),
     "DATALOADER.TRAIN_U": ("SAME_AS_X", "SAMPLER", "BATCH_SIZE", "N_DOMAIN", "N_INS"),
     "MODEL": ("INIT_WEIGHTS",),
@@ -52,6 +52,7 @@ PHASE_1 = (
     *VIEWS,
 )
 VIEWED = tuple(f"TRAINER.CASPL.{key}" for key in VIEWS)
+SEEDED = "DATALOADER.SEEDED"
 PHASE_2 = (
     *("BOOSTING", "BOOSTING_DATASET", "BOOSTING_SEED", "TRAINABLE", "REFERENCE"),
     *("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"),  # they choose among several files
@@ -73,6 +74,8 @@ def settings(text: str, sections: Sections) -> dict[str, str]:
     found = {key: json.dumps(value) for key, value in leaves(parse_yaml(text))}
     if found.get(VIEWED[0], "0") == "0":  # drawn anew each time: so it was in runs before there were these keys
         found = {key: value for key, value in found.items() if key not in VIEWED}
+    if found.get(SEEDED) == "false" or found.get("INPUT.BACKEND") == '"tensor"':  # likewise
+        found.pop(SEEDED, None)
     return {key: value for key, value in found.items() if _counts(key, sections)}
 
 

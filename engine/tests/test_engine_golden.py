@@ -9,11 +9,12 @@ import pytest
 from engine_toy import GOLDEN_LOSSES
 from PIL import Image
 
+STREAM = ["DATALOADER.SEEDED", False]
 VARIANTS: dict[str, list[Any]] = {
-    "plain": [],
-    "best_val": ["TEST.FINAL_MODEL", "best_val"],
-    "workers": ["DATALOADER.NUM_WORKERS", 2],
-    "warmup": ["OPTIM.WARMUP_EPOCH", 1, "OPTIM.WARMUP_TYPE", "constant"],
+    "plain": STREAM,
+    "best_val": [*STREAM, "TEST.FINAL_MODEL", "best_val"],
+    "workers": [*STREAM, "DATALOADER.NUM_WORKERS", 2],
+    "warmup": [*STREAM, "OPTIM.WARMUP_EPOCH", 1, "OPTIM.WARMUP_TYPE", "constant"],
 }
 
 
@@ -31,7 +32,7 @@ def test_losses(make_trainer: Any, variant: str) -> None:
 
 
 def test_accuracy_and_rates(make_trainer: Any) -> None:
-    trainer = make_trainer()
+    trainer = make_trainer(*STREAM)
     trainer.train()
     assert trainer.test() == pytest.approx(25.0)
     assert trainer.rates == pytest.approx([2e-3] * 5 + [1.5e-3] * 5 + [5e-4] * 5, abs=1e-12)

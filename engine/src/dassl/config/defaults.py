@@ -103,6 +103,9 @@ def _dataloader() -> dict[str, object]:
     train = {"SAMPLER": "RandomSampler", "BATCH_SIZE": 32, "N_DOMAIN": 0, "N_INS": 16}
     return {
         "NUM_WORKERS": 4,
+        # Order and random numbers of training follow from SEED, epoch and image alone, for any NUM_WORKERS. False, with
+        # INPUT.BACKEND pil in one process: from torch's stream, which goes on from image to image, as published.
+        "SEEDED": True,
         # How many random views of an image a training item holds.
         "K_TRANSFORMS": 1,
         "RETURN_IMG0": False,

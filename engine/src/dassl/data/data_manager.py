@@ -15,7 +15,7 @@ from ..utils.ranks import rank_and_world
 from .batch import collate
 from .datasets.base_dataset import Datum
 from .datasets.build import build_dataset
-from .repeatable import RepeatableSampler
+from .repeatable import RepeatableSampler, repeats
 from .samplers import build_sampler
 from .sharded import BlockSampler, SlicedBatches
 from .tensor_wrapper import TensorWrapper
@@ -56,12 +56,12 @@ def build_data_loader(
 ) -> DataLoader[dict[str, Any]]:
     """Build a loader over image records.
 
-    In training the last, incomplete batch is dropped, unless it is the only one. With INPUT.BACKEND "tensor" its
-    order and random numbers follow from SEED, epoch, image and ``role``, for any number of workers.
+    In training the last, incomplete batch is dropped, unless it is the only one. Order and random numbers follow
+    from SEED, epoch, image and ``role``, for any number of workers; with DATALOADER.SEEDED off they come from
+    torch's stream, if INPUT.BACKEND is "pil" and there is one process.
 
-    In a run of several processes (torch.distributed) they do so with every backend, and each process has its part of
-    the images: a slice of every training batch, one block of the images of a test; see :mod:`.sharded`. Tests
-    there have batches of ``batch_size`` in each process.
+    In a run of several processes (torch.distributed) each has its part of the images: a slice of every training batch,
+    one block of the images of a test; see :mod:`.sharded`. Tests there have batches of ``batch_size`` in each process.
 
     Args:
         cfg: the configuration.
@@ -85,7 +85,7 @@ def build_data_loader(
         sampler_type, cfg=cfg, data_source=data_source, batch_size=batch_size, n_domain=n_domain, n_ins=n_ins
     )
     rank, world = rank_and_world()
-    if on_tensors(cfg) or world > 1:
+    if repeats(cfg):
         # Without a seed of its own the run has the one that torch began with.
         sampler = RepeatableSampler(sampler, cfg.SEED if cfg.SEED >= 0 else torch.initial_seed(), role)
     wrapper = dataset_wrapper or _wrapper_for(tfm)
@@ -102,7 +102,7 @@ def build_data_loader(
         num_workers=cfg.DATALOADER.NUM_WORKERS,
         collate_fn=collate if isinstance(dataset, TensorWrapper) else None,
         pin_memory=configured_device(cfg).type == "cuda",
-        **(_kept(cfg) if is_train and on_tensors(cfg) else {}),
+        **(_kept(cfg) if is_train and repeats(cfg) else {}),
     )
     if len(loader) == 0 and (is_train or world == 1):
         raise AssertionError(f"{sampler_type} yields no batch of {batch_size} from {len(data_source)} images")

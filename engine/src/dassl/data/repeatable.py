@@ -14,8 +14,20 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import numpy as np
 import torch
 from torch.utils.data import Sampler
+from yacs.config import CfgNode
 
-__all__ = ["Draw", "RepeatableSampler", "drawing", "drawing_for"]
+from ..utils.ranks import rank_and_world
+from .transforms.kit import on_tensors
+
+__all__ = ["Draw", "RepeatableSampler", "drawing", "drawing_for", "repeats"]
+
+
+def repeats(cfg: CfgNode) -> bool:
+    """Whether a run draws by seed, epoch and image: unless DATALOADER.SEEDED is off and torch's stream can be followed.
+
+    It cannot by several processes, nor where INPUT.BACKEND is "tensor".
+    """
+    return bool(cfg.DATALOADER.SEEDED) or on_tensors(cfg) or rank_and_world()[1] > 1
 
 
 class Draw(int):

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from yacs.config import CfgNode
 
 from ..data.data_manager import DataManager
-from ..data.transforms.kit import on_tensors
+from ..data.repeatable import repeats
 from ..evaluation.build import build_evaluator
 from ..utils.checkpoint import BEST_NAME, read_noted_epoch
 from ..utils.device import configured_device
@@ -218,7 +218,7 @@ class SimpleTrainer(TrainerBase):
         return not self.cfg.TEST.NO_TEST and self.cfg.TEST.FINAL_MODEL == "best_val"
 
     def _epoch_begins(self) -> None:
-        if not on_tensors(self.cfg) and rank_and_world()[1] == 1:
+        if not repeats(self.cfg):
             return
         for name in ("train_loader_x", "train_loader_u"):
             # Where batches are composed by hand, the loader's own sampler is none that is used.
