@@ -74,15 +74,20 @@ def grown(run: Callable[[], object], device: torch.device) -> float:
     return (torch.cuda.max_memory_allocated(device) - before) / 2**20
 
 
-def decoding(cfg: Any, folder: Path) -> float:
-    """Seconds that a view of a JPEG takes to be read, cut, resized and normalised."""
+def decoding(cfg: Any, folder: Path, each: int) -> float:
+    """Seconds that a view of a JPEG takes to be read, cut, resized and normalised, with so many cut of each."""
     coarse = torch.rand(DECODED, 3, 24, 32)
     pictures = F.interpolate(coarse, (375, 500), mode="bilinear").mul(255).byte().permute(0, 2, 3, 1).numpy()
     paths = [folder / f"{number}.jpg" for number in range(DECODED)]
     for path, pixels in zip(paths, pictures, strict=True):
         Image.fromarray(pixels).save(path, quality=90)
     images = NamedViews(cfg, [SimpleNamespace(impath=str(path)) for path in paths], ViewPlan(tuple(cfg.INPUT.SIZE)))
-    return statistics.median(seconds(lambda n=n: images.load(n, 0), torch.device("cpu")) for n in range(DECODED))
+
+    def views(number: int) -> None:
+        for view in range(each):
+            images.load(number, view)
+
+    return statistics.median(seconds(lambda n=n: views(n), torch.device("cpu")) for n in range(DECODED)) / each
 
 
 def measure(
@@ -121,14 +126,14 @@ def measure(
             times[name].append(seconds(run, device))
     found |= {name: statistics.median(values) for name, values in times.items()}
     step.require_finite(0, "the benchmark's weights are random")
-    found["decoded"] = decoding(trainer.cfg, folder)
+    found["decoded"], found["decoded together"] = (decoding(trainer.cfg, folder, each) for each in (1, args.views))
     return found | whole(found, args)
 
 
 def whole(found: dict[str, Any], args: argparse.Namespace) -> dict[str, float]:
     """Hours of whole runs, from the times of their parts; one process decodes, and nothing overlaps."""
     passes, steps = args.images * args.epochs, args.images * args.epochs / found["batch"]
-    building = args.images * args.views * (found["decoded"] + found["built"] / CHUNK) / 3600
+    building = args.images * args.views * (found["decoded together"] + found["built"] / CHUNK) / 3600
     decoded = passes * found["decoded"] / 3600
     return {
         **{"gain": found["online"] / found["store"], "bound": 1 + found["teacher"] / found["student"]},
@@ -182,7 +187,8 @@ def main() -> None:
             print(shown(measured[-1]), flush=True)
     one = measured[-1]
     print(
-        f"a view: {1000 * one['decoded']:.1f} ms to decode, {1000 * one['built'] / CHUNK:.0f} ms to encode for a store"
+        f"a view: {1000 * one['decoded']:.1f} ms to decode, {1000 * one['decoded together']:.1f} ms where {args.views} "
+        f"of an image are cut at once, {1000 * one['built'] / CHUNK:.0f} ms to encode for a store"
     )
     if args.out is not None:
         write_json(args.out, {"device": str(device), "torch": torch.__version__, "rows": measured})

@@ -15,7 +15,15 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from caspl.boosting.find import student_slug
-from caspl.dassl.views import ViewingLoader, fill_store, identity_of, plan_of, store_of, viewing_loader
+from caspl.dassl.views import (
+    ViewingLoader,
+    fill_store,
+    identity_of,
+    plan_of,
+    store_of,
+    viewing_loader,
+    views_used,
+)
 from caspl.errors import CasPLError
 from caspl.step import Batch
 from caspl.store import CHUNK, Store, ViewPlan, encode_alike, rounded
@@ -29,6 +37,8 @@ else:
     Base = object
 
 logger = logging.getLogger(__name__)
+
+_STATED = ("text_only", "losses")
 
 
 class OwnFeatures(Base):
@@ -72,9 +82,15 @@ class OwnFeatures(Base):
         plan = plan_of(cfg)
         if plan is None or self.train_loader_x is None or getattr(self.dm.dataset, "test_only", False):
             return
-        pixels = self._kept == "reference" or self.needs_pixels or not options.STORE
-        self.plan, self.viewing = plan, viewing_loader(cfg, self.train_loader_x, plan, pixels)
+        unseen = self._kept == "image" and self._looks_at_no_image() and not self.needs_pixels and options.STORE
+        self.plan, self.viewing = plan, viewing_loader(cfg, self.train_loader_x, plan, not unseen)
         self.train_loader_x = self.viewing
+
+    @classmethod
+    def _looks_at_no_image(cls) -> bool:
+        """Whether the class that writes the losses, or one that knows of it, says ``text_only``."""
+        says, writes = (next(n for n, one in enumerate(cls.__mro__) if name in vars(one)) for name in _STATED)
+        return says <= writes
 
     def start(self) -> None:
         super().start()
@@ -174,9 +190,9 @@ class OwnFeatures(Base):
 
     def _student_store(self, plan: ViewPlan) -> Store:
         store = self._store(self._encoder, "", plan.as_dict())
-        views = min(self.cfg.TRAINER.CASPL.VIEWS, self.cfg.OPTIM.MAX_EPOCH)
+        images = self.viewing.dataset
         with self.precision.compute():
-            made = fill_store(store, self._encoder, self.viewing.dataset, views, self.device, logger.info)
+            made = fill_store(store, self._encoder, images, views_used(self.cfg), self.device, logger.info)
         self._told(store, made)
         return store
 

@@ -44,7 +44,7 @@ COUNTED = {
 }
 """Section -> its keys that count in every run."""
 
-VIEWS = ("VIEWS", "VIEW_SEED")
+VIEWS = ("VIEWS", "VIEWS_EACH", "VIEW_SEED")
 """Those of ``TRAINER.CASPL`` that count in any phase; a store gives the same bits as none."""
 PHASE_1 = (
     *("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "TEACHER_SCALE", "TEMPERATURE", "REDUCTION", "N_CTX_VISION"),
@@ -74,6 +74,8 @@ def settings(text: str, sections: Sections) -> dict[str, str]:
     found = {key: json.dumps(value) for key, value in leaves(parse_yaml(text))}
     if found.get(VIEWED[0], "0") == "0":  # drawn anew each time: so it was in runs before there were these keys
         found = {key: value for key, value in found.items() if key not in VIEWED}
+    if found.get(VIEWED[1]) == "1":  # likewise
+        del found[VIEWED[1]]
     if found.get(SEEDED) == "false" or found.get("INPUT.BACKEND") == '"tensor"':  # likewise
         found.pop(SEEDED, None)
     return {key: value for key, value in found.items() if _counts(key, sections)}

@@ -20,7 +20,7 @@ from caspl.boosting.writer import BoostingWriter
 from caspl.dassl.outcome import PHASE_1, recipe
 from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
 from caspl.dassl.student import given_pixels
-from caspl.dassl.views import ViewingLoader, fill_store, plan_of, store_of, viewing_loader
+from caspl.dassl.views import ViewingLoader, fill_store, plan_of, store_of, viewing_loader, views_used
 from caspl.errors import CasPLError, advising
 from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
@@ -146,8 +146,7 @@ class Phase1(Base):
         other = cfg.TRAINER.CASPL.IMAGES
         about = (other or cfg.DATASET.NAME, "" if other else getattr(dataset, "split_digest", ""))
         store = store_of(cfg, teacher, cfg.TRAINER.CASPL.TEACHER, about, plan.as_dict(), self.precision.computes)
-        views = min(cfg.TRAINER.CASPL.VIEWS, cfg.OPTIM.MAX_EPOCH)
-        made = fill_store(store, teacher, self.viewing.dataset, views, self.device, logger.info)
+        made = fill_store(store, teacher, self.viewing.dataset, views_used(cfg), self.device, logger.info)
         logger.info(
             "teacher's features: %s, %d views made, %d there, %d bytes", store.folder, made, len(store), store.size
         )

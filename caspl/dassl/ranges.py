@@ -117,6 +117,7 @@ RANGES = {
     "BETA": COUNT,
     "VIEWS": SOME,
     "TRAINER.CASPL.VIEWS": Range(0, hint="0: drawn anew each time"),
+    "VIEWS_EACH": SOME,
     "VIEW_SEED": COUNT,
     "STORE_BYTES": COUNT,
     "SEARCH_SCALE": POSITIVE,

@@ -19,6 +19,7 @@ from caspl.store.store import Row
 
 STORE_OPTIONS: dict[str, Any] = {
     "VIEWS": 0,  # views with names of each image, one an epoch in turn; 0: drawn anew each time, as published
+    "VIEWS_EACH": 1,  # that are cut each time an image is read: they stand in a batch together, and an epoch holds them
     "VIEW_SEED": 0,  # of the views; no run's seed, so that all runs see the same
     "STORE": "",  # folder in which features of the frozen encoder are kept; empty: computed in every step
     "STORE_BYTES": 0,  # that one store may take on the disk; 0: no bound
@@ -38,7 +39,14 @@ def plan_of(cfg: CfgNode) -> ViewPlan | None:
                 "TRAINER.CASPL.STORE needs views with names: set TRAINER.CASPL.VIEWS to how many of each image (at "
                 f"most OPTIM.MAX_EPOCH, {cfg.OPTIM.MAX_EPOCH}, are used)"
             )
+        if options.VIEWS_EACH != 1:
+            raise CasPLError("TRAINER.CASPL.VIEWS_EACH needs views with names: set TRAINER.CASPL.VIEWS too")
         return None
+    if options.VIEWS_EACH > options.VIEWS:
+        raise CasPLError(
+            f"TRAINER.CASPL.VIEWS_EACH is at most TRAINER.CASPL.VIEWS, {options.VIEWS}, not {options.VIEWS_EACH}: an "
+            "image would come in the same view twice"
+        )
     if loading.K_TRANSFORMS != 1 or loading.RETURN_IMG0 or pixels.NO_TRANSFORM:
         raise CasPLError(
             "TRAINER.CASPL.VIEWS needs one transformed image an item: no K_TRANSFORMS, RETURN_IMG0 or NO_TRANSFORM"
@@ -48,8 +56,14 @@ def plan_of(cfg: CfgNode) -> ViewPlan | None:
     return ViewPlan.of(pixels.TRANSFORMS, tuple(pixels.SIZE), tuple(pixels.RRCROP_SCALE), options.VIEW_SEED)
 
 
+def views_used(cfg: CfgNode) -> int:
+    """How many views of each image a run looks at."""
+    options = cfg.TRAINER.CASPL
+    return int(min(options.VIEWS, cfg.OPTIM.MAX_EPOCH * options.VIEWS_EACH))
+
+
 class NamedViews(Dataset[dict[str, Any]]):
-    """Images in views of a plan; the number of the view comes with the index.
+    """Images in views of a plan; the number of the view comes with the index. An image is kept until another is read.
 
     Args:
         cfg: says how images are read, resized and normalised.
@@ -67,6 +81,7 @@ class NamedViews(Dataset[dict[str, Any]]):
         self.mode = INTERPOLATION_MODES[cfg.INPUT.INTERPOLATION]
         self.mean, self.std = list(cfg.INPUT.PIXEL_MEAN), list(cfg.INPUT.PIXEL_STD)
         self.identities = [identity_of(item.impath, self.root) for item in source]
+        self._last: tuple[int, Any] = (-1, None)
 
     def __len__(self) -> int:
         return len(self.data_source)
@@ -83,15 +98,20 @@ class NamedViews(Dataset[dict[str, Any]]):
         """A view of an image: (3, height, width), normalised."""
         from torchvision.transforms.v2 import functional as T
 
-        from dassl.data.decode import read_tensor
-        from dassl.utils.tools import read_image
-
-        path = self.data_source[index].impath
-        image = read_tensor(path) if self.tensor else read_image(path)
+        image = self._image(index)
         height, width = T.get_size(image)
         pixels = _seen(image, self.plan.view(self.identities[index], number, height, width), self.mode)
         floats = pixels.float() / 255 if self.tensor else T.to_dtype(T.to_image(pixels), torch.float32, scale=True)
         return T.normalize(floats, self.mean, self.std)
+
+    def _image(self, index: int) -> Any:
+        from dassl.data.decode import read_tensor
+        from dassl.utils.tools import read_image
+
+        if self._last[0] != index:
+            path = self.data_source[index].impath
+            self._last = index, read_tensor(path) if self.tensor else read_image(path)
+        return self._last[1]
 
 
 def identity_of(path: str, root: str) -> str:
@@ -114,28 +134,36 @@ class ViewingLoader(DataLoader[dict[str, Any]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Go to the views and the order of an epoch."""
-        self.sampler.set_epoch(epoch)  # type: ignore[attr-defined]  # a sampler of ours
+        self.batch_sampler.sampler.set_epoch(epoch)  # type: ignore[union-attr]  # a sampler of ours
 
 
 def viewing_loader(cfg: CfgNode, loader: DataLoader[Any], plan: ViewPlan, pixels: bool = True) -> ViewingLoader:
     """The training loader over the same images, in views of a plan: the same for any number of workers.
 
-    The view of an image is the epoch's number, in turn. ``set_epoch`` says which epoch it is.
+    Of several processes each has a slice of every batch, as with the loader that this stands for.
+
+    Epoch e shows views ``e * VIEWS_EACH`` and so on of each image, in turn. ``set_epoch`` says which epoch it is.
     """
     from dassl.data.repeatable import Draw, RepeatableSampler  # late: the original Dassl has none
     from dassl.data.samplers import build_sampler
+    from dassl.data.sharded import SlicedBatches
+    from dassl.utils.ranks import rank_and_world
 
-    views, section = cfg.TRAINER.CASPL.VIEWS, cfg.DATALOADER.TRAIN_X
+    options, section = cfg.TRAINER.CASPL, cfg.DATALOADER.TRAIN_X
+    views, each = options.VIEWS, options.VIEWS_EACH
     source = loader.dataset.data_source  # type: ignore[attr-defined]
 
     class ViewSampler(RepeatableSampler):
         """Gives each index the number of its view, where others give a seed for random numbers."""
 
-        def __iter__(self) -> Iterator[int]:
-            number = self.epoch % views
-            return (Draw(index, number) for index in list(super().__iter__()))
+        def __len__(self) -> int:
+            return super().__len__() * each
 
-    batch_size = loader.batch_size or section.BATCH_SIZE
+        def __iter__(self) -> Iterator[int]:
+            numbers = [(self.epoch * each + turn) % views for turn in range(each)]
+            return (Draw(index, number) for index in list(super().__iter__()) for number in numbers)
+
+    batch_size = getattr(loader.batch_sampler, "batch_size", section.BATCH_SIZE)
     sampler = build_sampler(
         section.SAMPLER,
         cfg=cfg,
@@ -145,12 +173,14 @@ def viewing_loader(cfg: CfgNode, loader: DataLoader[Any], plan: ViewPlan, pixels
         n_ins=section.N_INS,
     )
     workers = cfg.DATALOADER.NUM_WORKERS
+    # A loader that slices its batches has nothing to say of the last one itself.
+    drop_last = getattr(loader.batch_sampler, "drop_last", loader.drop_last)
     return ViewingLoader(
         NamedViews(cfg, source, plan, pixels),
-        batch_size=batch_size,
-        sampler=ViewSampler(sampler, max(cfg.SEED, 0), "views"),
+        batch_sampler=SlicedBatches(
+            ViewSampler(sampler, max(cfg.SEED, 0), "views"), batch_size, drop_last, *rank_and_world()
+        ),
         num_workers=workers,
-        drop_last=loader.drop_last,
         pin_memory=loader.pin_memory,
         persistent_workers=workers > 0,
         generator=torch.Generator(),  # a pass that begins draws nothing from the global one
@@ -198,5 +228,5 @@ def fill_store(
             part = [images.load(places[identity], number) for identity, number in rows[start : start + CHUNK]]
             yield encode_alike(encoder, torch.stack(part).to(device))
 
-    # All views of an image in turn would read it once; a view of all images serves a run that was killed the sooner.
-    return store.complete([(one, number) for number in range(views) for one in images.identities], encode, say)
+    # All views of an image in turn, so that it is read once.
+    return store.complete([(one, number) for one in images.identities for number in range(views)], encode, say)

@@ -45,11 +45,15 @@ def commands(runs: Runs) -> list[list[str]]:
     """Phase 1, a cascade behind it, and trainers on kept features; batches of eight and seven, so uneven slices."""
     boosting = ["TRAINER.CASPL.BOOSTING_DIR", str(runs.folder / "boosting")]
     phase1 = runs.phase1("boost", *TENSOR, *boosting, "DATALOADER.TRAIN_X.BATCH_SIZE", "7")
+    viewed = ["TRAINER.CASPL.VIEWS", "2", "TRAINER.CASPL.STORE", str(runs.folder / "store")]
+    phase1_viewed = runs.phase1("viewed", *viewed, "TRAINER.CASPL.BOOSTING_DIR", str(runs.folder / "viewed_boosting"))
     adapt = runs.phase2("adapt", *SHOWN, *TENSOR, *boosting, "TRAINER.CASPL.BOOSTING_SEED", "1")
     best = ["TEST.FINAL_MODEL", "best_val", "OPTIM.MAX_EPOCH", "3", "DATASET.NUM_SHOTS", "4"]
     coop = runs.arguments("CoOp", "CoOp/vit_b16_ctxv1", "best", "TRAINER.COOP.PREC", "fp32", *best, *TENSOR)
+    more = [*viewed, "TRAINER.CASPL.VIEWS_EACH", "2", "DATASET.NUM_SHOTS", "2", "OPTIM.MAX_EPOCH", "2"]
+    views = runs.arguments("CoOp", "CoOp/vit_b16_ctxv1", "views", "TRAINER.COOP.PREC", "fp32", *more)
     kept = [kept_command(runs, name, name, *TENSOR, *boosting, "OPTIM.MAX_EPOCH", "3") for name in KEPT]
-    return [phase1, adapt, coop, *kept]
+    return [phase1, adapt, coop, views, phase1_viewed, *kept]
 
 
 @dataclass
@@ -135,13 +139,14 @@ def test_one_log_one_record_one_checkpoint(several: Several) -> None:
         assert "2 processes share each batch" in log
 
 
-def test_phase_1_writes_the_same_tokens(several: Several) -> None:
-    there, here = (tokens_of_phase_1(folder / "boosting") for folder in (several.two, several.one))
+@pytest.mark.parametrize("name", ["boosting", "viewed_boosting"])
+def test_phase_1_writes_the_same_tokens(name: str, several: Several) -> None:
+    there, here = (tokens_of_phase_1(folder / name) for folder in (several.two, several.one))
     for name, value in here.items():
         torch.testing.assert_close(there[name], value, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["boost", "adapt", "best", *KEPT])
+@pytest.mark.parametrize("name", ["boost", "adapt", "best", "viewed", "views", *KEPT])
 def test_records_are_the_same(name: str, several: Several) -> None:
     there, here = (read_record(folder / name / "result.json") for folder in (several.two, several.one))
     assert there.metrics == pytest.approx(here.metrics)

@@ -11,12 +11,16 @@ from torch import Tensor
 
 import train
 from caspl.classifier import Classifier
+from caspl.dassl.views import NamedViews
+from caspl.model import Output
+from caspl.step import Batch, Terms
 from caspl.store import Store, encode_alike, rounded
 from caspl.store.__main__ import main
 from caspl.teachers import Reference
 from caspl.towers.vision import VisionTower
 from tests.runs import Runs, learned
 from tests.store.test_phase1 import CROPS
+from trainers.coop import CoOp
 
 CONFIGS = {
     "CoOp": "CoOp/vit_b16",
@@ -79,11 +83,27 @@ def test_the_image_tower_of_a_text_only_method_looks_once(
     assert main(["build", *arguments(runs, trainer, "built", "store")]) == 0
     assert main(["verify", str(runs.folder / "store")]) == 0
     monkeypatch.setattr(VisionTower, "forward", never)
+    monkeypatch.setattr(NamedViews, "load", never)  # nobody reads a picture
     assert train.main(arguments(runs, trainer, "kept", "store")) == 0
     expected = learned(runs.folder / "online")
     assert expected
     assert learned(runs.folder / "kept") == expected
     assert answers(runs.folder / "kept") == answers(runs.folder / "online")
+
+
+def test_losses_of_ones_own_may_look_at_images() -> None:
+    """Those of a subclass, unless it says what its losses do."""
+
+    class Looks(CoOp):
+        def losses(self, output: Output, batch: Batch) -> Terms:
+            return {"ce": output.logits.sum() + batch.images.sum()}
+
+    class SaysSo(Looks):
+        text_only = True
+
+    assert CoOp._looks_at_no_image()
+    assert not Looks._looks_at_no_image()
+    assert SaysSo._looks_at_no_image()
 
 
 def test_views_and_not_the_store_decide_what_is_learned(runs: Runs) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import train
+from caspl.dassl.views import NamedViews
 from caspl.store import Store
 from caspl.store.__main__ import main
 from caspl.teachers import CLIPTeacher
@@ -76,8 +77,38 @@ def test_rounding_is_all_that_differs(runs: Runs, monkeypatch: pytest.MonkeyPatc
     assert max(abs(a - b) for a, b in zip(first, second, strict=True)) < 1e-3
 
 
+def test_several_views_of_a_decoded_image(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two at once: an epoch has twice the batches, sees two views, and reads each image once."""
+    read, seen = [], []
+    image, load = NamedViews._image, NamedViews.load
+
+    def reading(self: NamedViews, index: int) -> Any:
+        if self._last[0] != index:
+            read.append(index)
+        return image(self, index)
+
+    def seeing(self: NamedViews, index: int, number: int) -> Any:
+        seen.append((index, number))
+        return load(self, index, number)
+
+    monkeypatch.setattr(NamedViews, "_image", reading)
+    monkeypatch.setattr(NamedViews, "load", seeing)
+    two = ("TRAINER.CASPL.VIEWS_EACH", "2", "OPTIM.MAX_EPOCH", "2", "DATALOADER.TRAIN_X.BATCH_SIZE", "4")
+    assert train.main(phase1(runs, "online", 3, "", *two)) == 0
+    assert len(read) == 2 * 20
+    first, second = seen[:40], seen[40:]
+    assert sorted(first) == [(index, number) for index in range(20) for number in (0, 1)]
+    assert sorted(second) == [(index, number) for index in range(20) for number in (0, 2)]
+    read.clear()
+    assert train.main(phase1(runs, "kept", 3, "store", *two)) == 0
+    assert len(read) == 20 + 2 * 20  # for the store, three views of each; and for the student's own tower
+    assert learned(runs.folder / "kept") == learned(runs.folder / "online")
+
+
 def test_what_a_store_cannot_follow_is_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
     assert "VIEWS" in refused(capsys, phase1(runs, "a", 0, "store"))
+    assert "VIEWS" in refused(capsys, phase1(runs, "a", 0, "", "TRAINER.CASPL.VIEWS_EACH", "2"))
+    assert "at most" in refused(capsys, phase1(runs, "a", 2, "", "TRAINER.CASPL.VIEWS_EACH", "3"))
     jitter = ["INPUT.TRANSFORMS", "('colorjitter','normalize')"]
     assert "colorjitter" in refused(capsys, phase1(runs, "b", 2, "store", *jitter))
     assert "STORE_BYTES" in refused(capsys, phase1(runs, "c", 2, "store", "TRAINER.CASPL.STORE_BYTES", "100"))
