@@ -7,7 +7,8 @@ ViT-B/16 from ViT-L/14 with random weights and the published settings. Steps are
 the teacher's pass alone (T), the student's step alone (S), a step online and one whose features are read from a store
 on the disk. "gain" is online / store, to be held against 1 + T/S. The whole run is computed from these and from the
 times to decode a view (a JPEG of 500 x 375, one process, no worker beside it) and to encode one for the store. Memory
-is the peak of a step beyond the weights, on a GPU; the teacher's weights stay loaded in either.
+is the peak of a step beyond the weights, on a CPU what the process grows by (with MALLOC_MMAP_THRESHOLD_=65536, which
+makes glibc give freed memory back); the teacher's weights stay loaded in either.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.device import Models, batch_of, trainer_of
+from benchmarks.resident import grown
 from caspl.dassl.views import NamedViews
 from caspl.files import write_json
 from caspl.step import Batch
@@ -63,11 +65,11 @@ def seconds(run: Callable[[], object], device: torch.device) -> float:
     return time.perf_counter() - start
 
 
-def grown(run: Callable[[], object], device: torch.device) -> float:
-    """MiB by which a call grows what a GPU holds, at most; nan on a CPU, where the C library keeps what was freed."""
+def peak(run: Callable[[], object], device: torch.device) -> float:
+    """MiB by which a call grows what a GPU, or else the process, holds, at most."""
     run()
     if device.type != "cuda":
-        return float("nan")
+        return grown(run)
     before = torch.cuda.memory_allocated(device)
     torch.cuda.reset_peak_memory_stats(device)
     run()
@@ -119,7 +121,7 @@ def measure(
         "built": built,
     }
     found: dict[str, Any] = {"classes": classes, "batch": size}
-    found |= {f"{name} MiB": grown(runs[name], device) for name in ("store", "online")}  # and all is warm
+    found |= {f"{name} MiB": peak(runs[name], device) for name in ("store", "online")}  # and all is warm
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(args.steps):
         for name, run in runs.items():

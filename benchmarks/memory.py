@@ -25,6 +25,7 @@ from torch.nn import functional as F
 
 from benchmarks.device import ROWS, Models, batch_of, milliseconds, trainer_of
 from benchmarks.kept import kept
+from benchmarks.resident import grown
 from caspl.teachers import Reference
 
 
@@ -33,19 +34,6 @@ def drawn(reference: Reference, model: Any, *_: object) -> Tensor:
     return F.normalize(torch.randn(len(model.text.classnames), model.clip.sizes.embed_dim), dim=-1).to(
         model.scale.device
     )
-
-
-def resident(what: str) -> int:
-    """Bytes of this process that are in memory; ``VmRSS`` now, ``VmHWM`` at most since :func:`forget_peak`."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return 1024 * int(line.split()[1])
-    return 0
-
-
-def forget_peak() -> None:
-    """Begin to count ``VmHWM`` from here."""
-    Path("/proc/self/clear_refs").write_text("5")
 
 
 def main() -> None:
@@ -68,8 +56,7 @@ def main() -> None:
     step, batch = trainer.step, batch_of(models, args.batch, args.classes, device)
     step.begin_epoch()
     memory: dict[int, float] = {}
-    grown: dict[int, float] = {}
-    linux = Path("/proc/self/clear_refs").exists()
+    more: dict[int, float] = {}
     times: dict[int, list[float]] = {budget: [] for budget in args.budgets}
     for budget in args.budgets:
         trainer.model.text_budget = budget * 2**20
@@ -84,12 +71,10 @@ def main() -> None:
     for _ in range(args.steps if device.type == "cpu" else 0):
         for budget in args.budgets:
             trainer.model.text_budget = budget * 2**20
-            if linux:
-                forget_peak()
-            before, start = resident("VmRSS") if linux else 0, time.perf_counter()
-            step.gradients(batch)
+            start = time.perf_counter()
+            grew = grown(lambda: step.gradients(batch))
             times[budget].append(1000 * (time.perf_counter() - start))
-            grown[budget] = max(grown.get(budget, 0), (resident("VmHWM") - before) / 2**20 if linux else 0)
+            more[budget] = max(more.get(budget, 0.0), grew)
     print(
         f"{args.method}, {args.classes} classes, batch {args.batch}, {args.mode}, {device}, torch {torch.__version__}"
     )
@@ -97,8 +82,8 @@ def main() -> None:
     for budget in args.budgets:
         took = statistics.median(times[budget])
         bound = f"within {budget} MiB" if budget else "no bound"
-        more = f" (the process grew by {grown[budget]:.0f})" if grown.get(budget) else ""
-        told = f"{memory[budget]:8.0f} MiB beyond the weights{more}"
+        grew = f" (the process grew by {more[budget]:.0f})" if more.get(budget, 0) > 0 else ""
+        told = f"{memory[budget]:8.0f} MiB beyond the weights{grew}"
         print(f"{bound:>16}: {told}, {took / 1000:7.2f} s, {took / first:.2f} x")
 
 
