@@ -56,6 +56,7 @@ setup(
             "ruff>=0.6",
             "scikit-learn>=1.4",
             "submitit>=1.5",
+            "transformers>=4.40",
             "types-PyYAML",
         ],
     },

@@ -19,6 +19,7 @@ __version__ = "0.2.0"
 _PUBLIC = {
     "CasPLError": "caspl.errors",
     "Predictor": "caspl.predictor",
+    "attach": "caspl.attach",
     "Prediction": "caspl.predictor",
     "list_methods": "caspl.lists",
     "list_students": "caspl.lists",
@@ -26,9 +27,10 @@ _PUBLIC = {
 }
 """Public names and the modules that they stand in; imported when they are first asked for."""
 
-__all__ = ["CasPLError", "Prediction", "Predictor", "__version__", "list_methods", "list_students", "load"]
+__all__ = ["CasPLError", "Prediction", "Predictor", "__version__", "attach", "list_methods", "list_students", "load"]
 
 if TYPE_CHECKING:
+    from caspl.attach import attach
     from caspl.errors import CasPLError
     from caspl.lists import list_methods, list_students
     from caspl.predictor import Prediction, Predictor, load

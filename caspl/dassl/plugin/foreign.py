@@ -46,6 +46,11 @@ class ForeignTower:
         """(positions, width)."""
         return self.module.positional_embedding  # type: ignore[return-value]
 
+    @property
+    def norm(self) -> Any:
+        """What its tokens pass before the first block; None if nothing."""
+        return getattr(self.module, "ln_pre", None)
+
     def weights(self) -> dict[str, Tensor]:
         """Its tensors under OpenAI's names, whatever the fork has added among them."""
         prefix = "visual." if self.kind == "image" else ""

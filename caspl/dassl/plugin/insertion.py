@@ -80,7 +80,7 @@ class Insertion:
         self._position = tower.positional_embedding
         self.start = (self._position.shape[0] + 1) // 2 if start is None and not self._text else start
         self._padding = padding
-        self._norm = getattr(tower.module, "ln_pre", None)
+        self._norm = tower.norm
         self._last = len(tower.blocks) - 1
         self._declared_axis = _declared_axis(tower.blocks[0])
         self._axis: int | None = None
