@@ -1,6 +1,6 @@
 """Boosting tokens in a CLIP that somebody else's library built and runs: open_clip's, or transformers'.
 
-The towers' blocks are hooked, as the plug-in does it (:mod:`caspl.dassl.plugin.insertion`): nothing of the model is
+The towers' blocks are hooked, as the plug-in does it (:mod:`caspl.hooks`): nothing of the model is
 changed, and :meth:`Attached.remove` takes the tokens out again.
 """
 
@@ -18,9 +18,9 @@ from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
 
 from caspl.boosting.file import BoostingFile, read_boosting
-from caspl.dassl.plugin.foreign import ForeignTower, find_towers
-from caspl.dassl.plugin.insertion import Insertion
 from caspl.errors import CasPLError
+from caspl.hooks.foreign import ForeignTower, find_towers
+from caspl.hooks.insertion import Insertion
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 from caspl.zoo.huggingface import is_huggingface, openai_weights

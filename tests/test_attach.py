@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from caspl.errors import CasPLError
 from caspl.towers import tokenize
 from caspl.zoo.huggingface import OUTSIDE, WITHIN, is_huggingface, openai_weights
 from tests.conftest import boosting_file
+from tests.test_documents import fenced
 from tests.tiny_clip import SIZES, tiny_state_dict
 
 NAMES = ["forest", "a very wide river", "sea"]
@@ -117,6 +119,16 @@ def test_what_is_refused(clips: dict[str, str], tmp_path: Path) -> None:
         encode = model.get_text_features if is_huggingface(model) else model.encode_text
         with pytest.raises(CasPLError, match="more than 74 tokens"):
             encode(tokenize(["word " * 73 + "."]))
+
+
+def test_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second block of docs/library.md."""
+    monkeypatch.chdir(tmp_path)
+    boosting_file(tmp_path / "output/boosting/EuroSAT/vit_b_16/text8x12_vision8x12/seed1.safetensors")
+    library = SimpleNamespace(create_model=lambda *_, **__: of_open_clip())
+    names: dict[str, Any] = {"open_clip": library, "caspl": caspl, "tokenizer": tokenize}
+    exec(fenced("docs/library.md", "python")[1], names)  # our own document
+    assert names["features"].shape == (2, SIZES.embed_dim)
 
 
 def test_weights_of_transformers_are_openais() -> None:

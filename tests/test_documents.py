@@ -154,7 +154,7 @@ class Taken(Exception):
 ELSEWHERE_RUN = {"CONTRIBUTING.md": 2, "docs/your-data.md": 1}
 PLUGGED_IN = {"README.md": 1, "docs/plugin.md": 2}
 ENGINE = {"engine/README.md": 2}
-USED = {"docs/library.md": 1}
+USED = {"docs/library.md": 2}  # tests/test_attach.py has the second
 
 
 def test_every_code_block_is_run_by_a_test() -> None:

@@ -13,11 +13,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from caspl.dassl.plugin.foreign import adapted_tower
-from caspl.dassl.plugin.insertion import insert
 from caspl.dassl.plugin.names import find_start
 from caspl.dassl.plugin.stored import STORED_AS
 from caspl.errors import CasPLError
+from caspl.hooks.foreign import adapted_tower
+from caspl.hooks.insertion import insert
 from caspl.prompts import Segment
 from caspl.towers import tokenize
 from tests.conftest import CLASSES, boosting_file

@@ -12,10 +12,10 @@ from collections.abc import Sequence
 from torch import nn
 
 from caspl.boosting import BoostingFile
-from caspl.dassl.plugin.foreign import ForeignTower, find_towers
-from caspl.dassl.plugin.insertion import insert
 from caspl.dassl.plugin.kept import Kept, boosted_text, kept_features
 from caspl.errors import CasPLError
+from caspl.hooks.foreign import ForeignTower, find_towers
+from caspl.hooks.insertion import insert
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 

@@ -13,10 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from caspl.dassl.plugin.beside import each_tensor
-from caspl.dassl.plugin.insertion import Insertion
 from caspl.dassl.plugin.names import find_start, require_room
 from caspl.errors import CasPLError
+from caspl.hooks.beside import each_tensor
+from caspl.hooks.insertion import Insertion
 
 
 class Calls:

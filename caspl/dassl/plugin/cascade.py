@@ -16,14 +16,14 @@ from yacs.config import CfgNode
 
 from caspl.dassl.blame import refused
 from caspl.dassl.plugin.boosted_reference import boost_reference
-from caspl.dassl.plugin.foreign import EXPECTED, ForeignTower, adapted_tower, every_path, find_towers, unwrapped
-from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.selfcheck import check
 from caspl.dassl.plugin.stored import store
 from caspl.dassl.plugin.texts import boost_text
 from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, require_labels, require_validation
 from caspl.dassl.student import load_student
 from caspl.errors import CasPLError
+from caspl.hooks.foreign import EXPECTED, ForeignTower, adapted_tower, every_path, find_towers, unwrapped
+from caspl.hooks.insertion import Insertion, insert
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 from caspl.towers.weights import first_difference

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from caspl.dassl.plugin.foreign import find_towers
+from caspl.hooks.foreign import find_towers
 from caspl.model import PromptedCLIP
 from caspl.prompts import Prompts, Segment
 from caspl.prompts.templates import DEFAULT_TEMPLATE, SELECTED

@@ -16,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from caspl.dassl.plugin.insertion import Insertion
 from caspl.dassl.plugin.kept import Kept
 from caspl.errors import CasPLError
+from caspl.hooks.insertion import Insertion
 
 logger = logging.getLogger(__name__)
 

@@ -6,8 +6,8 @@ from typing import Any
 
 from torch import nn
 
-from caspl.dassl.plugin.foreign import unwrapped
 from caspl.errors import CasPLError
+from caspl.hooks.foreign import unwrapped
 from caspl.prompts import Segment
 
 STORED_AS = "caspl_boosting"

@@ -11,14 +11,14 @@ from torch import nn
 from yacs.config import CfgNode
 
 from caspl.dassl.plugin.calls import Calls
-from caspl.dassl.plugin.foreign import ForeignTower
-from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.kept import Kept, Words, boosted_text, kept_features, known_words
 from caspl.dassl.plugin.names import USUAL_NAME, find_ids, find_start, require_room
 from caspl.dassl.plugin.stored import BoostingTokens
 from caspl.dassl.section import dataset_template
 from caspl.dassl.student import load_student
 from caspl.errors import CasPLError
+from caspl.hooks.foreign import ForeignTower
+from caspl.hooks.insertion import Insertion, insert
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 

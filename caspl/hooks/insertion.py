@@ -21,10 +21,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from caspl.dassl.plugin.beside import Places, each_tensor
-from caspl.dassl.plugin.following import Watch
-from caspl.dassl.plugin.foreign import ForeignTower
 from caspl.errors import CasPLError
+from caspl.hooks.beside import Places, each_tensor
+from caspl.hooks.following import Watch
+from caspl.hooks.foreign import ForeignTower
 from caspl.prompts import Segment
 
 

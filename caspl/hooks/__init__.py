@@ -1,0 +1,1 @@
+"""Tokens in towers that somebody else built: at their blocks, by hooks."""
