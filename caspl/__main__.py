@@ -13,6 +13,7 @@ COMMANDS = {
     "fit": ("caspl.commands.fit", "from a folder of pictures to a trained model"),
     "predict": ("caspl.commands.predict", "the likeliest classes of pictures"),
     "evaluate": ("caspl.commands.evaluate", "accuracy, confusion and calibration on a folder of labelled pictures"),
+    "calibrate": ("caspl.commands.calibrate", "probabilities that mean what they say, from validation pictures"),
     "info": ("caspl.commands.info", "what a run, a boosting file or a predictor is"),
     "export": ("caspl.commands.export", "a predictor without its run, also as ONNX"),
     "data": ("caspl.data.__main__", "the published data sets: list, check, prepare"),

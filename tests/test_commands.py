@@ -11,11 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 from PIL import Image
 
 import caspl
 from caspl.__main__ import COMMANDS, main
 from caspl.commands.evaluate import calibration_error
+from caspl.errors import CasPLError
+from caspl.predictor.calibration import fit_temperature
+from caspl.results.record import RunRecord, write_record
+from caspl.store import Header, Store
 from caspl.towers.tokenizer import encode
 from tests.cases import CASES
 from tests.conftest import CLASSES, boosting_file
@@ -122,6 +127,101 @@ def test_info(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], cli
     assert main(["info", str(tmp_path / "merged")]) == 0
     assert "exported predictor" in capsys.readouterr().out
     assert main(["info", str(tmp_path / "absent")]) == 2
+
+
+def test_a_card_says_what_the_header_says(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], clips: dict[str, str]
+) -> None:
+    record = RunRecord(trainer="X", dataset="EuroSAT", shots=2, seed=1, classes="new", metrics={"accuracy": 51.234})
+    write_record(run, record)
+    assert main(["info", str(run), "--card"]) == 0
+    said = capsys.readouterr().out
+    front = yaml.safe_load(said.split("---")[1])
+    assert front["library_name"] == "caspl"
+    assert "| EuroSAT | new | 0 | 1 | 51.23 |" in said
+    assert ", ".join(CLASSES) in said
+    assert "keep their own licence" in said
+    path = boosting_file(tmp_path / "boosting.safetensors")
+    assert main(["info", str(path), "--card"]) == 0
+    said = capsys.readouterr().out
+    assert 'caspl.attach(clip, "boosting.safetensors")' in said
+    assert "None are recorded" in said
+    assert main(["export", str(run), "-o", str(tmp_path / "merged")]) == 0
+    capsys.readouterr()
+    assert main(["info", str(tmp_path / "merged"), "--card"]) == 0
+    assert "exported predictor" in capsys.readouterr().out
+
+
+def test_info_of_a_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    store = Store(tmp_path / "store", Header("ViT-L/14", "0", "EuroSAT", "", {}, {}))
+    store.complete([("a", 0), ("b", 0)], lambda rows: iter([torch.eye(len(rows), 4)]))
+    assert main(["info", str(tmp_path / "store"), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    assert (said["kind"], said["views"], said["encoder"]) == ("store of features", 2, "ViT-L/14")
+    assert main(["info", str(tmp_path / "store"), "--card"]) == 2
+
+
+@pytest.mark.parametrize("temperature", [0.4, 3.0])
+def test_a_temperature_is_found_again(temperature: float) -> None:
+    """Labels that are drawn from the softmax of logits over a temperature."""
+    generator = torch.Generator().manual_seed(0)
+    logits = 4 * torch.randn(40_000, 5, generator=generator)
+    labels = (logits / temperature).softmax(dim=-1).multinomial(1, generator=generator)[:, 0]
+    found = fit_temperature(logits, labels)
+    assert found == pytest.approx(temperature, rel=0.03)
+
+    def loss(one: float) -> float:
+        return float(torch.nn.functional.cross_entropy(logits.double() / one, labels))
+
+    assert loss(found) <= min(loss(found * 1.001), loss(found / 1.001))
+    assert calibration_error(logits / found, labels) < calibration_error(logits, labels)
+
+
+def test_pictures_that_tell_no_temperature() -> None:
+    with pytest.raises(CasPLError, match=r"2 pictures tell no temperature, with 100\.0% of them"):
+        fit_temperature(torch.eye(2), torch.tensor([0, 1]))
+    with pytest.raises(CasPLError, match="tell no temperature"):
+        fit_temperature(torch.eye(2), torch.tensor([1, 0]))
+
+
+def test_calibrated_once_it_holds_for_these_tokens_alone(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    # Labels by the model's own answers, but for two pictures.
+    found = caspl.load(run, device="cpu").predict(sorted(pictures.rglob("*.png")), top=2)
+    for number, one in enumerate(found):
+        folder = pictures / "val" / one.answers[number < 2].name
+        folder.mkdir(parents=True, exist_ok=True)
+        Path(str(one.picture)).rename(folder / f"{number}.png")
+    assert main(["calibrate", str(run), "--root", str(pictures)]) == 0
+    assert "calibration error" in capsys.readouterr().out
+    model = caspl.load(run, device="cpu")
+    assert model.temperature != 1
+    files = sorted(pictures.rglob("*.png"))
+    probability = (model.logits(files) / model.temperature).softmax(dim=-1).max(dim=-1).values
+    assert [one.probability for one in model.predict(files)] == pytest.approx(probability.tolist())
+    assert main(["export", str(run), "-o", str(tmp_path / "merged")]) == 0
+    merged = caspl.load(tmp_path / "merged", device="cpu")
+    assert merged.temperature == pytest.approx(model.temperature)
+    assert main(["calibrate", str(tmp_path / "merged"), "--root", str(pictures)]) == 0
+    assert caspl.load(tmp_path / "merged", device="cpu").temperature == pytest.approx(model.temperature, rel=1e-3)
+    place = run / "calibration.json"
+    said = json.loads(place.read_text())
+    place.write_text(json.dumps(said | {"tokens": "others"}))
+    assert caspl.load(run, device="cpu").temperature == 1
+    assert "set for other tokens" in caplog.text
+    place.write_text(json.dumps(said | {"temperature": 0}))
+    with pytest.raises(CasPLError, match="holds no temperature"):
+        caspl.load(run, device="cpu")
+
+
+def test_a_picture_that_cannot_be_drawn_is_refused_at_once(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["evaluate", str(run), "--root", str(pictures), "--picture", str(tmp_path / "a.doc")]) == 2
+    assert "accuracy" not in capsys.readouterr().out
+    assert main(["evaluate", str(run), "--root", str(pictures), "--picture", str(tmp_path / "a.svg")]) == 0
+    assert (tmp_path / "a.svg").read_text().startswith("<?xml")
 
 
 def test_nearest_words_are_the_words(clips: dict[str, str], tmp_path: Path) -> None:

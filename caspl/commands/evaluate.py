@@ -14,7 +14,7 @@ from caspl.data.listing import class_folders
 from caspl.errors import CasPLError
 from caspl.predictor.images import pictures_below
 from caspl.results.answers import write_classes, write_confusion, write_predictions
-from caspl.results.confusion import Confusion, draw
+from caspl.results.confusion import Confusion, draw, require_drawable
 
 BINS = 15
 """Of the calibration error (Guo et al., arXiv 1706.04599, section 2), of equal width."""
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     if options.predictions and options.output is None:
         raise CasPLError("--predictions needs a folder to write to: -o DIR")
+    if options.picture is not None:
+        require_drawable(options.picture)
     model = load_model(options)
     paths, labels = labelled(options.root, model.classes)
     logits = model.logits(paths, options.batch_size) / model.temperature
@@ -69,13 +71,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def labelled(root: Path, classes: Sequence[str]) -> tuple[list[Path], list[int]]:
+def labelled(root: Path, classes: Sequence[str], part: str = "test") -> tuple[list[Path], list[int]]:
     """The pictures of a folder of class folders, and the places of their classes among ``classes``.
+
+    Args:
+        root: the folder; one called ``part`` in it is taken where it is there.
+        classes: of the model.
+        part: as told.
 
     Raises:
         CasPLError: if there are none, or a folder is of no class.
     """
-    root = root / "test" if (root / "test").is_dir() else root
+    root = root / part if (root / part).is_dir() else root
     places = {name.lower(): place for place, name in enumerate(classes)}
     folders = {name: name.replace("_", " ").lower() for name in class_folders(root)}
     unknown = [name for name, read in folders.items() if read not in places]

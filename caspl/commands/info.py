@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +13,11 @@ from torch.nn import functional as F
 
 from caspl.build import read_built
 from caspl.checkpoint import Checkpoint
+from caspl.commands.card import card
 from caspl.errors import CasPLError
 from caspl.predictor.merged import is_merged, read_merged
+from caspl.store import Store
+from caspl.store.header import FILE as STORE
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import decode
 from caspl.zoo import load_clip
@@ -22,20 +26,27 @@ from caspl.zoo import load_clip
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     made = argparse.ArgumentParser(prog="caspl info", description="What a file or a run's folder is.")
-    made.add_argument("file", type=Path, metavar="FILE_OR_RUN", help="run, checkpoint, boosting file or predictor")
+    made.add_argument("file", type=Path, metavar="FILE_OR_RUN", help="run, checkpoint, boosting file, predictor, store")
     made.add_argument("--epoch", type=int, metavar="N", help="of the run (default: the best, else the last)")
     made.add_argument(
         "--words", type=int, nargs="?", const=3, metavar="K", help="the K nearest words to each learned text token"
     )
     made.add_argument("--student", metavar="CLIP", help="for --words: the student by another name")
     made.add_argument("--json", action="store_true", help="as JSON")
+    made.add_argument(
+        "--card", action="store_true", help="a model card for a hub, in Markdown: redirect it to README.md"
+    )
     return made
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
-    if is_merged(options.file):
+    if (options.file / STORE).is_file():
+        if options.words is not None or options.card:
+            raise CasPLError(f"{options.file} is a store of features: it has neither words nor a card")
+        said = describe_store(Store.there(options.file))
+    elif is_merged(options.file):
         if options.words is not None:
             raise CasPLError(f"{options.file} is an exported predictor, which has no text tokens: name its run")
         classifier, pixels, about = read_merged(options.file)
@@ -45,8 +56,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = describe(found)
         if options.words is not None:
             said["words"] = nearest_words(found, load_clip(options.student or found.student), options.words)
+    if options.card:
+        print(card(said, options.file), end="")
+        return 0
     print(json.dumps(said, indent=1, ensure_ascii=False) if options.json else _lines(said))
     return 0
+
+
+def describe_store(store: Store) -> dict[str, Any]:
+    """What a store of features is, as plain JSON."""
+    kept = {"views": len(store), "bytes": store.size}
+    return {"kind": "store of features", "folder": str(store.folder), **kept, **asdict(store.header)}
 
 
 def describe(found: Checkpoint) -> dict[str, Any]:

@@ -64,6 +64,7 @@ class Predictor:
         device: where it computes; by default a GPU if there is one.
         precision: one of :data:`PRECISIONS`.
         temperature: by which logits are divided before the softmax.
+        tokens: hash of what it has learned, for which a temperature holds.
     """
 
     def __init__(
@@ -75,12 +76,13 @@ class Predictor:
         device: str | torch.device | None = None,
         precision: str = "fp32",
         temperature: float = 1.0,
+        tokens: str = "",
     ) -> None:
         if precision not in PRECISIONS:
             raise CasPLError(f"unknown precision {precision!r}: {hint(precision, PRECISIONS)}")
         self.classifier, self.model = classifier, model
         self.pixels, self.about = pixels, dict(about or {})
-        self.precision, self.temperature = precision, temperature
+        self.precision, self.temperature, self.tokens = precision, temperature, tokens
         self.transform = Transform(pixels)
         self.device = torch.device("cpu")
         self.to(device if device is not None else "cuda" if torch.cuda.is_available() else "cpu")

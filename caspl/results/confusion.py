@@ -108,14 +108,24 @@ def _file(run: Path) -> Path:
     raise CasPLError(f"there is no {FILE_NAME} in {run}; its test writes one with TEST.COMPUTE_CMAT True.")
 
 
-def draw(confusion: Confusion, output: Path) -> None:
-    """Draw the matrix into a file of one of ``FORMATS``."""
+def require_drawable(output: Path) -> str:
+    """The format of a picture that is to be drawn.
+
+    Raises:
+        CasPLError: the file's name ends in none of ``FORMATS``, it is a folder, or there is nothing to draw with.
+    """
     form = output.suffix.removeprefix(".").lower()
     if form not in FORMATS:
         raise CasPLError(f"{output} is no picture's name: end it with {', '.join(f'.{one}' for one in FORMATS)}.")
     if output.is_dir():
         raise CasPLError(f"cannot write {output}: it is a folder")
     require("a picture", "matplotlib")
+    return form
+
+
+def draw(confusion: Confusion, output: Path) -> None:
+    """Draw the matrix into a file of one of ``FORMATS``."""
+    form = require_drawable(output)
     from caspl.results.report import matrix, plot  # late: the pairs need no drawing
 
     with plot.style():
