@@ -58,12 +58,12 @@ class FromRegions(Taught):
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
         options = cfg.TRAINER.FDBPL
-        unread = () if self.text_only else DUAL
-        if self.text_only:
-            unread = ("WEIGHTS",) + (("MARGIN",) if options.PCD != "margin" else ())
+        unread = ["WEIGHTS"] if self.text_only else list(DUAL)
+        if options.PCD != "margin" or not options.PCD_WEIGHT:
+            unread.append("MARGIN")
         if not options.TOP_K:
-            unread += ("TAIL",)
-        for key in unread:
+            unread.append("TAIL")
+        for key in dict.fromkeys(unread):
             if options[key] != DEFAULTS[key]:
                 logger.warning("TRAINER.FDBPL.%s is set, but %s does not read it here", key, type(self).__name__)
 
