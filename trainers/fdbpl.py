@@ -15,8 +15,9 @@ from caspl.errors import CasPLError
 from caspl.losses.kept_labels import released_tail, shared_tail, top_logits
 from caspl.losses.regions import certainty, decidedness, each_way, likeness, margin_difference, summed_difference
 from caspl.model import Output
-from caspl.prompts import Prompts, Segment
+from caspl.prompts import Prompts
 from caspl.prompts.templates import checked
+from caspl.prompts.text import segment_of
 from caspl.step import Batch, Terms
 from caspl.towers import CLIP
 from trainers.registry import Wrapper, wrap
@@ -76,10 +77,8 @@ class FromRegions(Taught):
         words.defrost()
         words.CTX_INIT = self.lesson.NEGATIVE_CTX_INIT if options.CTX_INIT else ""
         negative = super().prompts(clip, words, classnames)
-        for piece in negative.pieces:
-            segment = getattr(piece, "segment", piece)
-            if isinstance(segment, Segment):
-                segment.name = NEGATIVE
+        for segment in filter(None, map(segment_of, negative.pieces)):
+            segment.name = NEGATIVE
         return replace(positive, others={NEGATIVE: negative})
 
     def start(self) -> None:

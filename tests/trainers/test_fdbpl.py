@@ -10,14 +10,18 @@ from typing import Any
 import pytest
 import torch
 
+from caspl.build import load_model
 from caspl.errors import CasPLError
 from caspl.group import Group
 from caspl.losses import both_ways
 from caspl.losses.regions import certainty
 from caspl.runtime import Place
-from caspl.step import Batch
+from caspl.step import Batch, Step
+from caspl.step.graph import WARM
 from tests.cases import CASES, Case
 from tests.conftest import CLASSES
+from tests.device import DEVICE
+from tests.step.tape import TapeRecorder
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
 from tests.trainers.building import batch, build, logits
@@ -119,6 +123,38 @@ def test_images_are_classified_by_what_a_class_is(clips: dict[str, str], tmp_pat
     assert not torch.equal(logits(trainer), before)
 
 
+def test_a_checkpoint_alone_gives_the_model_again(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = taught(COOP, clips, tmp_path, True)
+    stepped(trainer)
+    trainer.save_model(0, str(tmp_path / "run"))
+    model = load_model(tmp_path / "run")
+    images = batch(9)["img"]
+    with torch.no_grad():
+        torch.testing.assert_close(model(images).logits, logits(trainer), rtol=0, atol=1e-4)
+    assert set(model(images).others) == {"negative"}
+
+
+@pytest.mark.skipif(DEVICE.type != "cpu", reason="emulated on a CPU")
+@pytest.mark.parametrize("tail", ["shared", "released"])
+def test_recorded_steps_from_kept_features(tail: str, clips: dict[str, str], tmp_path: Path) -> None:
+    """As they come from a store: no images, and labels of few logits. Bit for bit as without a recording."""
+    found = []
+    for recorder in (None, TapeRecorder()):
+        trainer = taught(COOP, clips, tmp_path, TOP_K=3, TAIL=tail)
+        step = Step(trainer.model, trainer.losses, trainer.optim, trainer.precision, recorder=recorder)
+        step.begin_epoch()
+        told = []
+        for number in range(WARM + 4):
+            given = Batch.of(batch(number), trainer.device)
+            with torch.no_grad():
+                own, teachers = trainer.model.encode_image(given.images), trainer.teacher.encode_image(given.images)
+            told.append(step(replace(given, images=torch.empty(4, 0), kept=teachers, image=own)))
+        found.append([float(numbers["loss"]) for numbers in told])
+    assert step._recorded is not None
+    assert step._recorded.trusted
+    assert found[0] == found[1]
+
+
 def test_how_the_negative_context_starts(clips: dict[str, str], tmp_path: Path) -> None:
     def contexts(**options: Any) -> tuple[torch.Tensor, torch.Tensor]:
         case = replace(COOP, options=options)
@@ -132,6 +168,7 @@ def test_how_the_negative_context_starts(clips: dict[str, str], tmp_path: Path) 
     drawn, other = contexts(N_CTX=3)
     assert drawn.shape == other.shape == (1, 3, words.shape[2])
     assert not torch.equal(drawn, other)
+    assert contexts(N_CTX=3, CLASS_TOKEN_POSITION="middle")[1].shape == drawn.shape
     assert contexts(N_CTX=3, CSC=True)[1].shape == (1, len(CLASSES), 3, words.shape[2])
 
 
