@@ -11,7 +11,7 @@ from yacs.config import CfgNode
 
 from caspl.classifier import class_logits
 from caspl.dassl.section import dataset_template
-from caspl.errors import CasPLError
+from caspl.errors import CasPLError, advising
 from caspl.losses.kept_labels import released_tail, shared_tail, top_logits
 from caspl.losses.regions import certainty, decidedness, each_way, likeness, margin_difference, summed_difference
 from caspl.model import Output
@@ -69,14 +69,15 @@ class FromRegions(Taught):
                 logger.warning("TRAINER.FDBPL.%s is set, but %s does not read it here", key, type(self).__name__)
 
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
-        """The method's own, and in front of a second set of the class names a context like the method's."""
+        """The method's own, and a second set of texts, whose context is made like the method's."""
         positive = super().prompts(clip, options, classnames)
         if not self.text_only:
             return positive
         words = options.clone()
         words.defrost()
         words.CTX_INIT = self.lesson.NEGATIVE_CTX_INIT if options.CTX_INIT else ""
-        negative = super().prompts(clip, words, classnames)
+        with advising("it is TRAINER.FDBPL.NEGATIVE_CTX_INIT"):
+            negative = super().prompts(clip, words, classnames)
         for segment in filter(None, map(segment_of, negative.pieces)):
             segment.name = NEGATIVE
         return replace(positive, others={NEGATIVE: negative})

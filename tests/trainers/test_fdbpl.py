@@ -199,6 +199,12 @@ def test_what_needs_a_batch_whole_is_refused_in_several_processes(
     assert not taught(case, clips, tmp_path, **options).whole_batch
 
 
+def test_words_that_the_negative_context_cannot_start_from(clips: dict[str, str], tmp_path: Path) -> None:
+    case = replace(COOP, options={"CTX_INIT": "a photo", "CLASS_TOKEN_POSITION": "middle"})
+    with pytest.raises(CasPLError, match="'unphotographable'.*several tokens each.*TRAINER.FDBPL.NEGATIVE_CTX_INIT"):
+        taught(case, clips, tmp_path, NEGATIVE_CTX_INIT="unphotographable")
+
+
 def test_one_class_is_refused(clips: dict[str, str], tmp_path: Path) -> None:
     settings = {"TRAINER__FDBPL__TEACHER": clips["teacher"], "OUTPUT_DIR": str(tmp_path)}
     trainer = make_trainer(make_cfg("FDBPL_CoOp", clips["student"], SIZES.resolution, **settings), CLASSES[:1])
