@@ -45,6 +45,8 @@ CASES = (
     Case("TCP", frozenset({TEXT} | META_NET), {"N_CTX": 4, "LAYER": 1}),
     Case("ProGrad", frozenset({TEXT}), {"N_CTX": 6, "LAMBDA": 0.5}),
     Case("PromptOT", frozenset({TEXT, VISION}), DEEP),
+    Case("FDBPL_CoOp", frozenset({TEXT, "text.negative.values"}), {"N_CTX": 4}),
+    Case("FDBPL_PromptSRC", frozenset({TEXT, VISION}), DEEP | {"GPA_MEAN": 1}),
 )
 
 ON_KEPT_FEATURES = frozenset({"LinearProbeCLIP", "TipAdapter", "TipAdapterF"})

@@ -78,6 +78,7 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
         *(f"TRAINER.CASPL.{key}" for key in ("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "BOOSTING", "BOOSTING_DIR")),
         *("TRAINER.CASPL.BOOSTING_DATASET", "TRAINER.CASPL.STORE"),
         *(f"TRAINER.KDPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE", "DICTIONARY")),
+        *(f"TRAINER.FDBPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE")),
         *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
     }
     kept = {f"TRAINER.{section}" for section in OURS | {"RECORD", "CASPL"}}

@@ -252,7 +252,9 @@ def test_tables_are_shown_by_the_commands_that_the_page_gives() -> None:
 def test_unknown_tables() -> None:
     with pytest.raises(CasPLError, match=re.escape("there is no table 'base3new': did you mean base2new?")):
         parts_of("base3new", request("base2new"))
-    with pytest.raises(CasPLError, match="there is no table 'nothing': there are base2new, .*, tiny, tiny_full, or a"):
+    with pytest.raises(
+        CasPLError, match="there is no table 'nothing': there are base2new, .*, tiny, tiny_full, tiny_taught, or a"
+    ):
         parts_of("nothing", request("base2new"))
     with pytest.raises(CasPLError, match="base2new has no ablations: leave --only out"):
         parts_of("base2new", request("base2new"), ["depth"])

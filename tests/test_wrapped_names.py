@@ -15,6 +15,7 @@ CONFIGS = Path(__file__).parents[1] / "configs"
 def test_names_without_wrappers() -> None:
     assert unwrapped("CasPL_KDPL_CoOp") == ["CasPL_KDPL_CoOp", "KDPL_CoOp", "CoOp"]
     assert unwrapped("KDPL_CoOp") == ["KDPL_CoOp", "CoOp"]
+    assert unwrapped("CasPL_FDBPL_CoOp") == ["CasPL_FDBPL_CoOp", "FDBPL_CoOp", "CoOp"]
     assert unwrapped("CoOp") == ["CoOp"]
 
 

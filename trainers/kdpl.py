@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING
 
 from torch import Tensor
 from yacs.config import CfgNode
 
-from caspl.dassl.outcome import Sections
 from caspl.dassl.section import dataset_template
-from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError, advising
 from caspl.losses import both_ways, most_probable
 from caspl.model import Output, PromptedCLIP
-from caspl.prompts.templates import DEFAULT_TEMPLATE, checked, fill
+from caspl.prompts.templates import DEFAULT_TEMPLATE, checked
 from caspl.step import Batch, Terms
-from caspl.teachers import CLIPTeacher
 from caspl.teachers.dictionary import read_dictionary
 from trainers.registry import Wrapper, wrap
-
-if TYPE_CHECKING:
-    from trainers.base import PromptTrainer as Base
-else:
-    Base = object
+from trainers.taught import Taught
 
 logger = logging.getLogger(__name__)
 
@@ -37,23 +29,15 @@ DEFAULTS = {
 }
 
 
-class FromTeacher(Base):
+class FromTeacher(Taught):
     """Labels are not used: in the place of cross-entropy stands half the divergence each way from the teacher.
 
     The method's further terms stay. Class-agnostic, steps are taken with a model of the dictionary's names, of which
     the teacher chooses those of a batch; tests see the true names.
     """
 
-    labelled = False
-    needs_pixels = True  # the teacher does
-    teacher: CLIPTeacher
+    teaching = "KDPL"
     _learner: PromptedCLIP | None = None
-    _taught = False
-
-    @property
-    def kdpl(self) -> CfgNode:
-        """The wrapper's config section."""
-        return self.cfg.TRAINER.KDPL
 
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
@@ -63,16 +47,13 @@ class FromTeacher(Base):
         if options.DICTIONARY and not options.CLASS_AGNOSTIC:
             logger.warning("TRAINER.KDPL.DICTIONARY is not read without CLASS_AGNOSTIC")
 
-    def sections(self) -> Sections:
-        return {**super().sections(), "KDPL": None}
-
     @property
     def learner(self) -> PromptedCLIP:
         return self._learner or self.model
 
     def prepare(self) -> None:
         """Build the teacher; what the method itself needs is made for the classes that steps are taken with."""
-        options, agnostic = self.kdpl, self.kdpl.CLASS_AGNOSTIC
+        options, agnostic = self.lesson, self.lesson.CLASS_AGNOSTIC
         if agnostic and self.group.world > 1:
             raise self.group.refusal("a class-agnostic teacher chooses names for whole batches: start one process")
         model, names = self.model, list(self.dm.dataset.classnames)
@@ -86,34 +67,19 @@ class FromTeacher(Base):
             super().prepare()
         finally:
             self.model = model
-        with advising("look at TRAINER.KDPL.TEACHER"):
-            encoder = self.frozen_encoder(options.TEACHER)
         given = options.TEACHER_TEMPLATE or (DEFAULT_TEMPLATE if agnostic else "")
-        template = checked(given) if given else dataset_template(self.cfg)
-        self.teacher = CLIPTeacher(encoder, fill(template, names), given_pixels(self.cfg))
+        self.engage(checked(given) if given else dataset_template(self.cfg), names)
 
     def chosen_classes(self, batch: Batch) -> Tensor | None:
         """Ask the teacher; where the classes are not known, it also says which names the step is about."""
-        scale = self.model.scale if self.kdpl.TEACHER_SCALE == "student" else None
-        self._soft = self.teacher.logits(batch, scale)
-        if not self.kdpl.CLASS_AGNOSTIC:
+        self._soft = self.teachers_logits(batch)
+        if not self.lesson.CLASS_AGNOSTIC:
             return None
-        chosen = most_probable(self._soft, self.kdpl.K_MAX)
+        chosen = most_probable(self._soft, self.lesson.K_MAX)
         self._soft = self._soft.index_select(1, chosen)
         return chosen
 
-    def losses(self, output: Output, batch: Batch) -> Terms:
-        self._taught = False
-        terms = super().losses(output, batch)
-        if not self._taught:
-            raise CasPLError(
-                f"{type(self).__name__}: the method's losses do not ask super().losses() for the cross-entropy, which "
-                "KDPL would replace"
-            )
-        return terms
-
-    def task(self, output: Output, batch: Batch) -> Terms:
-        self._taught = True
+    def taught(self, output: Output, batch: Batch) -> Terms:
         forward, reverse = both_ways(output.logits, self._soft)
         return {"kl_teacher": 0.5 * forward, "kl_student": 0.5 * reverse}
 

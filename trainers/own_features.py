@@ -26,7 +26,7 @@ from caspl.dassl.views import (
 )
 from caspl.errors import CasPLError
 from caspl.step import Batch
-from caspl.store import CHUNK, Store, ViewPlan, encode_alike, rounded
+from caspl.store import CHUNK, FrozenEncoder, Store, ViewPlan, encode_alike, rounded
 from caspl.store.store import Row
 from caspl.teachers import Reference
 from caspl.teachers.student import StudentEncoder
@@ -38,8 +38,6 @@ else:
 
 logger = logging.getLogger(__name__)
 
-_STATED = ("text_only", "losses")
-
 
 class OwnFeatures(Base):
     """A mixin in front of ``Stepping``. Without VIEWS and STORE it does nothing.
@@ -47,12 +45,16 @@ class OwnFeatures(Base):
     Class attributes:
         text_only: whether the image tower is frozen, and losses look at images through the output alone.
         reference_looks: whether the losses compare with image features of a frozen ``self.reference``.
+        teacher_looks: whether a frozen teacher looks at the images, whose features can be kept likewise.
         needs_pixels: whether something else looks at the images themselves.
+        passes_losses_on: of the class that says so alone: its ``losses`` look at no image but through another's.
     """
 
     text_only: ClassVar[bool] = False
     reference_looks: ClassVar[bool] = False
+    teacher_looks: ClassVar[bool] = False
     needs_pixels: ClassVar[bool] = False
+    passes_losses_on: ClassVar[bool] = False
 
     section: ClassVar[str]
     learns: ClassVar[bool]
@@ -70,13 +72,14 @@ class OwnFeatures(Base):
         if self.section == "CASPL" or not (options.VIEWS or options.STORE):  # phase 1 looks for itself
             return
         name, still = type(self).__name__, not any(one.requires_grad for one in self.model.vision.parameters())
-        if not (self.reference_looks or (self.text_only and still)):
+        own = self.reference_looks or (self.text_only and still)
+        if not (own or self.teacher_looks):
             logger.warning("TRAINER.CASPL.VIEWS and STORE are set, but nothing in %s sees images frozen", name)
             return
         if not self.learns and not options.STORE:
             logger.warning("TRAINER.CASPL.VIEWS is set, but %s sees no training images", name)
             return
-        self._kept = "reference" if self.reference_looks else "image"
+        self._kept = ("reference" if self.reference_looks else "image") if own else ""
         if not self.learns:
             return
         plan = plan_of(cfg)
@@ -89,7 +92,9 @@ class OwnFeatures(Base):
     @classmethod
     def _looks_at_no_image(cls) -> bool:
         """Whether the class that writes the losses, or one that knows of it, says ``text_only``."""
-        says, writes = (next(n for n, one in enumerate(cls.__mro__) if name in vars(one)) for name in _STATED)
+        own = [vars(one) for one in cls.__mro__]
+        says = next(place for place, there in enumerate(own) if "text_only" in there)
+        writes = next(n for n, there in enumerate(own) if "losses" in there and not there.get("passes_losses_on"))
         return says <= writes
 
     def start(self) -> None:
@@ -100,7 +105,7 @@ class OwnFeatures(Base):
                 self.store = self._student_store(self.plan)
 
     def before_epoch(self) -> None:
-        if self._kept and self.plan is not None:
+        if self.plan is not None:
             self.viewing.set_epoch(self.epoch)
         super().before_epoch()
 
@@ -113,10 +118,14 @@ class OwnFeatures(Base):
             with self.precision.compute():
                 features = rounded(encode_alike(self._encoder, batch.images))
         else:
-            images = [self.viewing.dataset.identities[place] for place in loaded["index"].tolist()]
-            features = self.store.features(images, loaded["view"].tolist())
+            features = self.kept_features(self.store, loaded)
         features = features.to(self.device, non_blocking=True)
         return replace(batch, image=features) if self._kept == "image" else replace(batch, reference=features)
+
+    def kept_features(self, store: Store, loaded: Mapping[str, Any]) -> Tensor:
+        """What a store has of the views that the loader has made: (batch, width), on the device."""
+        images = [self.viewing.dataset.identities[place] for place in loaded["index"].tolist()]
+        return store.features(images, loaded["view"].tolist()).to(self.device, non_blocking=True)
 
     def build_store(self) -> None:
         """Fill the stores, as a run would before it trains and before it tests.
@@ -124,7 +133,7 @@ class OwnFeatures(Base):
         Raises:
             CasPLError: nothing is frozen here, a store belongs to something else, or there is no room.
         """
-        if not self._kept:
+        if not (self._kept or self.teacher_looks):
             raise CasPLError(f"there is no store to build: nothing in {type(self).__name__} sees images frozen")
         if self.plan is not None:
             self.start()
@@ -189,16 +198,19 @@ class OwnFeatures(Base):
         return store_of(self.cfg, encoder, name, dataset, plan, self.precision.computes)
 
     def _student_store(self, plan: ViewPlan) -> Store:
-        store = self._store(self._encoder, "", plan.as_dict())
+        return self.filled(self._store(self._encoder, "", plan.as_dict()), self._encoder, "student")
+
+    def filled(self, store: Store, encoder: FrozenEncoder, whose: str) -> Store:
+        """A store with all views of the training images that a run looks at."""
         images = self.viewing.dataset
         with self.precision.compute():
-            made = fill_store(store, self._encoder, images, views_used(self.cfg), self.device, logger.info)
-        self._told(store, made)
+            made = fill_store(store, encoder, images, views_used(self.cfg), self.device, logger.info)
+        self._told(store, made, whose)
         return store
 
-    def _told(self, store: Store, made: int) -> None:
-        there = (store.folder, made, len(store), store.size)
-        logger.info("student's features: %s, %d views made, %d there, %d bytes", *there)
+    def _told(self, store: Store, made: int, whose: str = "student") -> None:
+        there = (whose, store.folder, made, len(store), store.size)
+        logger.info("%s's features: %s, %d views made, %d there, %d bytes", *there)
 
 
 class KeptItems(Dataset[dict[str, Any]]):

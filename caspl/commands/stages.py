@@ -78,7 +78,7 @@ class Checkout:
     def methods(self) -> list[str]:
         """Those that learn and may stand behind boosting tokens."""
         names = sorted(path.name for path in (self.root / "configs/trainers").iterdir() if path.is_dir())
-        others = ("CasPL", "Zeroshot", "LinearProbe", "TipAdapter", "KDPL")
+        others = ("CasPL", "Zeroshot", "LinearProbe", "TipAdapter", "KDPL", "FDBPL")
         return [name for name in names if not name.startswith(others)]
 
 

@@ -37,6 +37,10 @@ WORDS: Mapping[str, Collection[str]] = {
     "TRAINER.COOP.CLASS_TOKEN_POSITION": POSITIONS,
     "TRAINER.PROGRAD.CLASS_TOKEN_POSITION": POSITIONS,
     "TRAINER.KDPL.TEACHER_SCALE": CASPL["TEACHER_SCALE"],
+    "TRAINER.FDBPL.TEACHER_SCALE": CASPL["TEACHER_SCALE"],
+    "TRAINER.FDBPL.TAIL": ("shared", "released"),
+    "TRAINER.FDBPL.WEIGHTS": ("released", "image"),
+    "TRAINER.FDBPL.PCD": ("margin", "released"),
     **{f"TRAINER.CASPL.{key}": words for key, words in CASPL.items()},
 }
 """Key -> the words that it, or each of its words, can be; so for ``PREC`` in every section, and for ``TEST.EVALUATOR``.

@@ -130,6 +130,10 @@ RANGES = {
     "LAYER": COUNT,
     "ADAM_EPS": POSITIVE,
     "DIV": COUNT,
+    "TOP_K": Range(0, hint="0: all classes"),
+    "COSINE_WEIGHT": COUNT,
+    "PCD_WEIGHT": COUNT,
+    "MARGIN": COUNT,
 }
 """A key, or its last part -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 

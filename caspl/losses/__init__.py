@@ -1,4 +1,4 @@
-"""Losses: plain functions of float32 tensors that return one scalar each."""
+"""Losses: plain functions of float32 tensors that return one scalar each, or where they say so one number an image."""
 
 from caspl.losses.divergence import both_ways, distillation, most_probable, soft_cross_entropy
 from caspl.losses.self_regulation import cosine_distance, feature_distance, logit_divergence

@@ -41,7 +41,7 @@ class DatasetFile:
 
 
 def config_file(configs: Path, method: str, name: str) -> Path:
-    """The file of a config; ``CasPL_X`` or ``KDPL_X`` without one of its own takes X's.
+    """The file of a config; ``CasPL_X``, ``KDPL_X`` or ``FDBPL_X`` without one of its own takes X's.
 
     Raises:
         CasPLError: there is none.

@@ -12,8 +12,9 @@ from caspl.errors import CasPLError, hint, near
 from caspl.files.parse import parse_yaml
 
 PREFIX = "CasPL_"
-TAUGHT = "KDPL_"
 """Of the trainer that cascades a method: CasPL_X."""
+TAUGHT = ("KDPL_", "FDBPL_")
+"""Of those that a teacher teaches: KDPL_X, FDBPL_X."""
 TINY = ("tinysat", "tinysat_v2", "tinysat_sketch", "tinysat_r", "tinycloth", "tinyworld")
 """Data sets whose students are the shipped ones: each method's config there is called tiny."""
 
@@ -173,7 +174,7 @@ def read_protocol(name: str) -> Protocol:
 def unwrapped(method: str) -> list[str]:
     """A method's name and those that it has without its wrappers: ``CasPL_KDPL_X``, ``KDPL_X``, ``X``."""
     names = [method]
-    for prefix in (PREFIX, TAUGHT):
+    for prefix in (PREFIX, *TAUGHT):
         if names[-1].startswith(prefix):
             names.append(names[-1].removeprefix(prefix))
     return names

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Protocol, TypeVar
 
-from caspl.protocols.protocol import PREFIX
+from caspl.protocols.protocol import PREFIX, unwrapped
 from caspl.results import paper_figures
 from caspl.results.collect import Group
 
@@ -29,9 +29,12 @@ M = TypeVar("M", bound=Method)
 
 
 def sort_key(group: Method) -> tuple[int, str, int, bool, str]:
-    """Zero-shot, boosting alone, then the methods by age and others by name; CasPL_X directly after X."""
-    method = group.trainer.removeprefix(PREFIX)
-    rank = KNOWN.index(method) if method in KNOWN else len(KNOWN)
+    """Zero-shot, boosting alone, then the methods by age and others by name; CasPL_X directly after X.
+
+    KDPL_X and FDBPL_X follow X.
+    """
+    method, plain = group.trainer.removeprefix(PREFIX), unwrapped(group.trainer)[-1]
+    rank = KNOWN.index(plain) if plain in KNOWN else len(KNOWN)
     if method.startswith("Zeroshot"):
         rank = -1
     return rank, method, group.shots, group.trainer.startswith(PREFIX), group.config

@@ -48,6 +48,7 @@ def recipe_clips() -> Iterator[None]:
 def token_place(published: str) -> tuple[str, str, int]:
     """A published token tensor's name -> our (tower, segment, layer)."""
     segment = "boosting" if "FIRST" in published or "teacher" in published else "adapting"
+    segment = "negative" if "generic" in published else segment
     tower = "vision" if published.startswith("image_encoder") else "text"
     block = re.search(r"resblocks\.(\d+)\.", published)
     deep = re.search(r"compound_prompts_text\.(\d+)", published)
@@ -146,9 +147,14 @@ SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": prompt
 """Trainers whose published settings are not ours word for word -> our section of a case."""
 
 
+FDBPL = {"CoOp_OFF": "FDBPL_CoOp", "promptsrc_off": "FDBPL_PromptSRC"}
+"""FDBPL's trainers -> ours."""
+
+
 def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     """A case as a config of ours; its boosting tokens are written into a folder."""
     trainer = case["reference"].split()[-1]
+    trainer = FDBPL.get(trainer, trainer)
     if trainer.endswith("_KDPL"):
         trainer = "KDPL_" + trainer.removesuffix("_KDPL")
     settings: dict[str, Any] = {
@@ -169,8 +175,13 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
         if "dictionary" in case:
             (folder / "names.txt").write_text("\n".join(case["dictionary"]))
             settings["TRAINER__KDPL__DICTIONARY"] = str(folder / "names.txt")
+    if trainer.startswith("FDBPL_"):
+        settings |= {"TRAINER__FDBPL__TEACHER": "recipe-1000", "TRAINER__FDBPL__PCD": "released"}
+        if case["targets"].startswith("top"):
+            kept = {"TOP_K": int(case["targets"].removeprefix("top")), "TAIL": "released"}
+            settings |= {f"TRAINER__FDBPL__{key}": value for key, value in kept.items()}
     for section, values in {} if own is not None else case["section"].items():
-        if section == "KDPL":
+        if section == "KDPL" or (trainer == "FDBPL_PromptSRC" and section == "COOP"):
             continue
         section = "CASPL" if trainer == "CasPL" else section
         settings |= {f"TRAINER__{section}__{key}": value for key, value in values.items() if section != "KD"}

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+from caspl.classifier import class_logits
 from caspl.losses import most_probable
 from caspl.step import Batch
 from tests.device import DEVICE
@@ -28,7 +29,8 @@ from tests.parity.published import (
 )
 from tests.stubs import make_trainer
 
-NAMES = sorted(path.stem for path in CASES.glob("*.json") if path.stem != "kdpl_selection")
+UNITS = ("kdpl_selection", "fdbpl_units")  # no training runs
+NAMES = sorted(path.stem for path in CASES.glob("*.json") if path.stem not in UNITS)
 
 
 @pytest.fixture(autouse=True)
@@ -59,11 +61,26 @@ def test_case(name: str, tmp_path: Path) -> None:
         published = expected["logits_teacher" if "logits_teacher" in expected else "teacher_logits_test"]
         np.testing.assert_allclose(teacher, published, rtol=0, atol=LOGITS_BEFORE)
 
+    if "logits_negative_before" in expected:
+        agree_on_negatives(trainer, case, expected["logits_negative_before"], LOGITS_BEFORE)
+
     require_agreement(trainer, case, expected)
+
+    if "logits_negative_after" in expected:
+        agree_on_negatives(trainer, case, expected["logits_negative_after"], LOGITS_AFTER)
 
     if "logits_new_classes" in expected:
         trainer.model.set_classes(case["new_classnames"])
         np.testing.assert_allclose(evaluate(trainer, case), expected["logits_new_classes"], rtol=0, atol=LOGITS_AFTER)
+
+
+def agree_on_negatives(trainer: Any, case: dict[str, Any], expected: np.ndarray, tolerance: float) -> None:
+    """FDBPL's second set of texts."""
+    images = torch.from_numpy(recipe.images("test", 6, case["seed"])).to(DEVICE)
+    with torch.no_grad():
+        output = trainer.model(images)
+        found = class_logits(trainer.model.scale, output.image, output.others["negative"])
+    np.testing.assert_allclose(found.cpu().numpy(), expected, rtol=0, atol=tolerance)
 
 
 def test_a_teacher_chooses_names_as_published() -> None:

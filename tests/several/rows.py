@@ -23,19 +23,25 @@ from tests.trainers.building import build
 
 EPOCHS = 3
 
-SHARED = [case for case in CASES if not TRAINER_REGISTRY.get(case.trainer).whole_batch]
-"""Rows whose batches several processes can share."""
+FDBPL = tuple(f"TRAINER__FDBPL__{key}" for key in ("PCD", "WEIGHTS"))
+SHARED = [
+    case
+    for case in CASES
+    if not TRAINER_REGISTRY.get(case.trainer).whole_batch and not case.trainer.startswith("FDBPL_")
+]
+"""Rows whose batches several processes can share as they are."""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A training: ``images`` in batches of ``size``; with ``case`` None phase 1."""
+    """A training: ``images`` in batches of ``size``, with ``more`` settings; with ``case`` None phase 1."""
 
     name: str
     case: Case | None
     boosted: bool = False
     images: int = 13
     size: int = 5
+    more: tuple[tuple[str, Any], ...] = ()
 
 
 def _rows() -> list[Row]:
@@ -43,8 +49,12 @@ def _rows() -> list[Row]:
         (case, boosted, ("CasPL_" if boosted else "") + case.trainer) for case in SHARED for boosted in (False, True)
     ]
     coop = next(case for case in CASES if case.trainer == "CoOp")
+    apart = tuple(zip(FDBPL, ("released", "image"), strict=True))  # what is a mean over images
+    regions = [case for case in CASES if case.trainer.startswith("FDBPL_")]
     return [
         *(Row(name, case, boosted) for case, boosted, name in names),
+        *(Row(case.trainer, case, more=apart) for case in regions),
+        *(Row(f"CasPL_{case.trainer}", case, True, more=apart) for case in regions),
         Row("CasPL", None),
         Row("one image a batch", coop, images=4, size=1),
         Row("a single batch that is not full", coop, images=3, size=8),
@@ -97,7 +107,7 @@ def trained(row: Row, clips: dict[str, str], folder: Path) -> dict[str, Any]:
 def _trainer(row: Row, clips: dict[str, str], folder: Path, more: dict[str, Any]) -> Any:
     folder.mkdir(parents=True, exist_ok=True)
     if row.case is not None:
-        return build(row.case, row.boosted, clips, folder, **more)
+        return build(row.case, row.boosted, clips, folder, **more, **dict(row.more))
     torch.manual_seed(3)
     more |= {"TRAINER__CASPL__TEACHER": clips["teacher"], "TRAINER__CASPL__BOOSTING_DIR": str(folder / "boosting")}
     more |= {"OUTPUT_DIR": str(folder / "run"), "OPTIM__LR": 0.01, "DATASET__NAME": "EuroSAT"}

@@ -102,6 +102,18 @@ def test_a_step_stays_on_the_device(
     assert all(value.grad.dtype == torch.float32 for value in learned)
 
 
+@pytest.mark.parametrize("tail", ["shared", "released"])
+@pytest.mark.parametrize(
+    "case", [case for case in LEARNING if case.trainer.startswith("FDBPL_")], ids=lambda case: case.trainer
+)
+def test_other_labels_of_regions_stay_on_the_device(
+    case: Case, tail: str, clips: dict[str, str], tmp_path: Path
+) -> None:
+    options = {"TOP_K": 2, "TAIL": tail, "PCD": "released", "WEIGHTS": "image"}
+    more = {f"TRAINER__FDBPL__{key}": value for key, value in options.items()}
+    run(build(case, False, clips, tmp_path, **more), "fp32")
+
+
 @pytest.mark.parametrize("precision", MODES)
 def test_phase_1_stays_on_the_device(precision: str, clips: dict[str, str], tmp_path: Path) -> None:
     settings = {"TRAINER__CASPL__TEACHER": clips["teacher"], "TRAINER__CASPL__BOOSTING_DIR": str(tmp_path)}

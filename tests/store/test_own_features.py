@@ -16,7 +16,7 @@ from caspl.model import Output
 from caspl.step import Batch, Terms
 from caspl.store import Store, encode_alike, rounded
 from caspl.store.__main__ import main
-from caspl.teachers import Reference
+from caspl.teachers import CLIPTeacher, Reference
 from caspl.towers.vision import VisionTower
 from tests.runs import Runs, learned
 from tests.store.test_phase1 import CROPS
@@ -37,10 +37,11 @@ SHORT = ["DATASET.NUM_SHOTS", "2", "OPTIM.MAX_EPOCH", "2", "TEST.SAVE_PREDICTION
 
 
 def arguments(runs: Runs, trainer: str, out: str, store: str = "", views: int = 2, *more: str) -> list[str]:
-    method = trainer.removeprefix("CasPL_").removeprefix("KDPL_")
+    method = trainer.removeprefix("CasPL_").removeprefix("KDPL_").removeprefix("FDBPL_")
     section = {"ZeroshotCLIP": "ZSCLIP"}.get(method, method.upper())
     options = ["TRAINER.CASPL.VIEWS", str(views), "TRAINER.CASPL.STORE", store and str(runs.folder / store)]
     options += [f"TRAINER.{section}.PREC", "fp32", "TRAINER.KDPL.TEACHER", runs.clips["teacher"]]
+    options += ["TRAINER.FDBPL.TEACHER", runs.clips["teacher"], "TRAINER.MAPLE.PROMPT_DEPTH", "2"]
     options += ["TRAINER.TCP.LAYER", "1"]  # the small tower has few
     return runs.arguments(trainer, CONFIGS[method], out, *CROPS, *SHORT, *options, *more)
 
@@ -126,10 +127,46 @@ def test_a_reference_looks_once(trainer: str, runs: Runs, monkeypatch: pytest.Mo
     assert all(path.read_bytes() == content for path, content in before.items())
 
 
-def test_a_taught_method_still_shows_images_to_its_teacher(runs: Runs) -> None:
-    assert train.main(arguments(runs, "KDPL_CoOp", "online")) == 0
-    assert train.main(arguments(runs, "KDPL_CoOp", "kept", "store")) == 0
-    assert learned(runs.folder / "kept") == learned(runs.folder / "online")
+@pytest.mark.parametrize("trainer", ["KDPL_CoOp", "FDBPL_CoOp", "CasPL_FDBPL_CoOp"])
+def test_a_text_only_method_is_taught_without_any_image(
+    trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the teacher nor the student looks at any, and no file is opened."""
+    if trainer.startswith("CasPL_"):
+        assert train.main(runs.phase1("boost", "OPTIM.MAX_EPOCH", "1")) == 0
+    with monkeypatch.context() as patched:
+        rounding(patched)
+        assert train.main(arguments(runs, trainer, "online")) == 0
+    assert main(["build", *arguments(runs, trainer, "built", "store")]) == 0
+    assert main(["verify", str(runs.folder / "store")]) == 0
+    monkeypatch.setattr(VisionTower, "forward", never)
+    monkeypatch.setattr(NamedViews, "load", never)
+    assert train.main(arguments(runs, trainer, "kept", "store")) == 0
+    expected = learned(runs.folder / "online")
+    assert expected
+    assert learned(runs.folder / "kept") == expected
+    assert answers(runs.folder / "kept") == answers(runs.folder / "online")
+
+
+@pytest.mark.parametrize("trainer", ["KDPL_MaPLe", "FDBPL_PromptSRC"])
+def test_a_teacher_looks_once(trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where nothing of the student is frozen."""
+    more = ("TRAINER.PROMPTSRC.GPA_MEAN", "2")
+    assert train.main(arguments(runs, trainer, "online", "", 2, *more)) == 0
+    assert train.main(arguments(runs, trainer, "first", "store", 2, *more)) == 0
+    monkeypatch.setattr(CLIPTeacher, "encode_image", never)
+    assert train.main(arguments(runs, trainer, "kept", "store", 2, *more, "--seed", "1")) == 0
+    assert learned(runs.folder / "kept") == learned(runs.folder / "first") == learned(runs.folder / "online")
+
+
+def test_phase_1_and_taught_methods_share_the_teachers_store(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the method, the classes and the template: features are kept, and labels computed from them."""
+    options = ["TRAINER.CASPL.VIEWS", "2", "TRAINER.CASPL.STORE", str(runs.folder / "store"), *CROPS]
+    assert main(["build", *runs.phase1("boost", *options, "OPTIM.MAX_EPOCH", "2")]) == 0
+    monkeypatch.setattr(CLIPTeacher, "encode_image", never)
+    for trainer in ("KDPL_CoOp", "FDBPL_CoOp"):
+        own = ["TRAINER.KDPL.TEACHER_TEMPLATE", "a {}.", "DATASET.SUBSAMPLE_CLASSES", "base"]
+        assert train.main(arguments(runs, trainer, trainer, "store", 2, *own)) == 0
 
 
 def test_plain_and_boosted_students_have_stores_of_their_own(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,6 +22,7 @@ def build(case: Case, boosted: bool, clips: dict[str, str], folder: Path, precis
     settings = {f"TRAINER__{section}__{key}": value for key, value in (case.options | {"PREC": precision}).items()}
     settings |= {"DATASET__NAME": "EuroSAT", "OUTPUT_DIR": str(folder / "run"), "OPTIM__LR": 0.01}
     settings |= {"OPTIM__MAX_EPOCH": 1, "OPTIM__WARMUP_EPOCH": -1}
+    settings["TRAINER__FDBPL__TEACHER"] = clips["teacher"]
     if boosted:
         settings["TRAINER__CASPL__BOOSTING"] = str(boosting_file(folder / "boosting.safetensors"))
     torch.manual_seed(3)

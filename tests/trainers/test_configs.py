@@ -114,6 +114,13 @@ def mpl(depth: int, epochs: int, lr: float) -> Settings:
     return settings("MPL", 4, lr, epochs, N_CTX=1, N_ADD_OP=2, N_RM_OP=1, PROMPT_DEPTH=depth, **WORDS)
 
 
+def regions(views: int, **more: Any) -> Settings:
+    """FDBPL's teacher, and its regions: a new one of each image in each epoch."""
+    own = {"TEACHER": "ViT-H-14-quickgelu:dfn5b", "TOP_K": 0} | more
+    own = {f"TRAINER.FDBPL.{key}": value for key, value in own.items()}
+    return own | {"TRAINER.CASPL.VIEWS": views, "INPUT.RRCROP_SCALE": (0.08, 0.936)}
+
+
 FILES: dict[str, Settings] = {
     "ZeroshotCLIP/vit_b16": zero_shot(),
     "ZeroshotCLIP/vit_l14": zero_shot() | {"MODEL.BACKBONE.NAME": "ViT-L/14"},
@@ -163,6 +170,9 @@ FILES: dict[str, Settings] = {
     ),
     "PromptOT/vit_b16_ep40_batch4_4+4ctx": ivlp((4, 4), (12, 12), 40, 0.005, section="PROMPTOT", DIV=10.0)
     | {"OPTIM.WARMUP_CONS_LR": 1e-4},
+    "FDBPL_CoOp/vit_b16_ep50_ctxv1": coop(4, 50, WORDS)
+    | regions(50, PCD="margin", PCD_WEIGHT=0.1, MARGIN=0.2, COSINE_WEIGHT=0.001, NEGATIVE_CTX_INIT="a photo of no"),
+    "FDBPL_PromptSRC/vit_b16_c2_ep25_batch4_4+4ctx": promptsrc(4, 9, 25) | regions(25, WEIGHTS="released"),
     "MPL/vit_b4_c1_add2_rm1_cross_datasets": mpl(3, 2, 0.0026),
 }
 DEPTHS = [(8, depth) for depth in (1, 3, 6, 9, 12)] + [(4, 12), (16, 12)]
@@ -176,7 +186,9 @@ for n, depth in ((8, 12), (4, 1), (4, 3)):
 OURS_ALONE = {"ZeroshotCLIP/vit_b16", "ZeroshotCLIP/vit_l14", "ZeroshotCLIP2/vit_b16"}
 OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "TipAdapterF")}
 OURS_ALONE |= {
-    name for name in FILES if name.split("/")[0] in ("KgCoOp", "ProGrad", "PromptOT", "TCP")
+    name
+    for name in FILES
+    if name.split("/")[0] in ("KgCoOp", "ProGrad", "PromptOT", "TCP", "FDBPL_CoOp", "FDBPL_PromptSRC")
 }  # see docs/methods.md
 
 
