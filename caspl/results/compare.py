@@ -64,7 +64,7 @@ def compare(records: Iterable[RunRecord], a: Method, b: Method) -> tuple[list[Ta
         means = [Figure(statistics.fmean(side)) for side in zip(*pairs, strict=True)]
         gap = Figure(found.mean, found.spread, signed=True)
         shots = [str(measure.shots or MISSING)] * several
-        return [measure.name, *shots, str(found.count), *means, gap, *_tested(found), _p(ranks)]
+        return [measure.name, *shots, str(found.count), *means, gap, *tested(found), p_value(ranks)]
 
     columns = ["measure", *["shots"] * several, "pairs", str(a), str(b), "difference", "t", "p", "Wilcoxon p"]
     names = order.named({measure.dataset for measure in pairs})
@@ -100,9 +100,11 @@ def _ranks(parts: Sequence[Pairs]) -> float | None:
     return wilcoxon([statistics.fmean(one - other for one, other in of.values()) for of in parts])
 
 
-def _tested(found: Paired) -> list[Cell]:
-    return [MISSING if found.t is None else f"{found.t:.2f}", _p(found.p)]
+def tested(found: Paired) -> list[Cell]:
+    """The cells of t and p."""
+    return [MISSING if found.t is None else f"{found.t:.2f}", p_value(found.p)]
 
 
-def _p(value: float | None) -> str:
+def p_value(value: float | None) -> str:
+    """A cell."""
     return MISSING if value is None else f"{value:.4f}" if value >= 0.0001 else f"{value:.1e}"

@@ -18,6 +18,7 @@ from caspl.results.tables import print_text
 WORDS = {
     "report": "caspl.results.report.command",
     "compare": "caspl.results.compare",
+    "gains": "caspl.results.gains",
     "confusion": "caspl.results.confusion",
 }
 """Each a module with a ``main``, which is imported when its word is said: they need more than the tables do."""
