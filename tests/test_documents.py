@@ -154,7 +154,7 @@ class Taken(Exception):
 ELSEWHERE_RUN = {"CONTRIBUTING.md": 2, "docs/your-data.md": 1}
 PLUGGED_IN = {"README.md": 1, "docs/plugin.md": 2}
 ENGINE = {"engine/README.md": 2}
-USED = {"docs/library.md": 2}  # tests/test_attach.py has the second
+USED = {"docs/library.md": 3}  # tests/test_attach.py has the second
 
 
 def test_every_code_block_is_run_by_a_test() -> None:
@@ -198,6 +198,17 @@ def test_a_trained_model_in_use_as_told(runs: Runs, monkeypatch: pytest.MonkeyPa
             words = shlex.split(line, comments=True)[3:]
             labelled = ["--classes", *sorted(path.name for path in Path("labelled").iterdir())]
             assert caspl_main([*words, *(labelled if words[0] == "evaluate" else [])]) == 0, line
+
+
+def test_a_model_by_hand_as_told(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    exec(fenced("docs/library.md", "python")[2], names)  # our own document
+    (found,) = names["predictor"].predict(torch.zeros(1, 3, 32, 32))
+    assert {answer.name for answer in found.answers} == {"forest", "sea or lake"}
+    names["model"](torch.zeros(2, 3, 32, 32)).logits.sum().backward()
+    tokens = [value for segment in names["model"].segments().values() for value in segment.parameters()]
+    assert tokens
+    assert all(value.grad is not None and bool(value.grad.any()) for value in tokens)
 
 
 def test_the_blocks_of_the_engine() -> None:
