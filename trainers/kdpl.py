@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from typing import TYPE_CHECKING
 
 from torch import Tensor
 from yacs.config import CfgNode
 
+from caspl.build import class_specific
 from caspl.dassl.outcome import Sections
 from caspl.dassl.section import dataset_template
 from caspl.dassl.student import given_pixels
@@ -18,6 +20,7 @@ from caspl.prompts.templates import DEFAULT_TEMPLATE, checked, fill
 from caspl.step import Batch, Terms
 from caspl.teachers import CLIPTeacher
 from caspl.teachers.dictionary import read_dictionary
+from trainers.base import PromptTrainer
 from trainers.registry import Wrapper, wrap
 
 if TYPE_CHECKING:
@@ -35,6 +38,8 @@ DEFAULTS = {
     "DICTIONARY": "",  # file with one name a line, or tinyworld
     "K_MAX": 1000,  # names that it chooses
 }
+
+NO_TASK = "{}: its losses do not ask super().losses() for the cross-entropy, which KDPL would replace"
 
 
 class FromTeacher(Base):
@@ -57,14 +62,30 @@ class FromTeacher(Base):
 
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
+        self._require_task()
         options = cfg.TRAINER.KDPL
         if options.CLASS_AGNOSTIC and not options.DICTIONARY:
             raise CasPLError("TRAINER.KDPL.CLASS_AGNOSTIC needs a TRAINER.KDPL.DICTIONARY, a file with one name a line")
         if options.DICTIONARY and not options.CLASS_AGNOSTIC:
             logger.warning("TRAINER.KDPL.DICTIONARY is not read without CLASS_AGNOSTIC")
 
+    def build_model(self) -> None:
+        super().build_model()
+        specific = class_specific(self.model.text) if self.kdpl.CLASS_AGNOSTIC else []
+        if specific:
+            raise CasPLError(
+                f"the tokens {specific[0]!r} are each class's own: a class-agnostic teacher has no classes to give them"
+            )
+
     def sections(self) -> Sections:
         return {**super().sections(), "KDPL": None}
+
+    def contents(self) -> dict[str, str]:
+        found = super().contents()
+        if not self.kdpl.CLASS_AGNOSTIC:
+            return found
+        digest = hashlib.sha256("\n".join(self._dictionary()).encode()).hexdigest()[:16]
+        return found | {"TRAINER.KDPL.DICTIONARY": digest}
 
     @property
     def learner(self) -> PromptedCLIP:
@@ -77,9 +98,8 @@ class FromTeacher(Base):
             raise self.group.refusal("a class-agnostic teacher chooses names for whole batches: start one process")
         model, names = self.model, list(self.dm.dataset.classnames)
         if agnostic:
-            with advising("it is TRAINER.KDPL.DICTIONARY"):
-                names = read_dictionary(options.DICTIONARY)
-                self._learner = model.for_classes(names)
+            names = self._dictionary()
+            self._learner = model.for_classes(names)
             logger.info("each batch: the %d likeliest of %d names", min(options.K_MAX, len(names)), len(names))
         self.model = self.learner
         try:
@@ -106,11 +126,24 @@ class FromTeacher(Base):
         self._taught = False
         terms = super().losses(output, batch)
         if not self._taught:
-            raise CasPLError(
-                f"{type(self).__name__}: the method's losses do not ask super().losses() for the cross-entropy, which "
-                "KDPL would replace"
-            )
+            raise CasPLError(NO_TASK.format(type(self).__name__))
         return terms
+
+    def _dictionary(self) -> list[str]:
+        with advising("it is TRAINER.KDPL.DICTIONARY"):
+            return read_dictionary(self.kdpl.DICTIONARY)
+
+    def _require_task(self) -> None:
+        """Refuse a method that has losses of its own and asks neither its parent's nor for the task's.
+
+        Raises:
+            CasPLError: naming it.
+        """
+        above = type(self).__mro__[type(self).__mro__.index(FromTeacher) + 1 :]
+        for method in above[: above.index(PromptTrainer)]:
+            own = vars(method).get("losses")
+            if own is not None and not {"losses", "task"} & set(own.__code__.co_names):
+                raise CasPLError(NO_TASK.format(method.__name__))
 
     def task(self, output: Output, batch: Batch) -> Terms:
         self._taught = True
@@ -125,7 +158,7 @@ wrap(
         DEFAULTS,
         FromTeacher,
         "{} taught by a frozen model's soft labels (KDPL).",
-        takes=lambda trainer: trainer.cascades and trainer.learns and not trainer.behind,
+        takes=lambda trainer: trainer.cascades and trainer.learns and trainer.labelled and not trainer.behind,
         makes_methods=True,
     )
 )

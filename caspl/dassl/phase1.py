@@ -11,12 +11,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from caspl.boosting import Header
 from caspl.boosting.distillation import Distillation
 from caspl.boosting.writer import BoostingWriter
+from caspl.dassl.images import images_of
 from caspl.dassl.outcome import PHASE_1, recipe
 from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
 from caspl.dassl.student import given_pixels
@@ -30,9 +30,6 @@ from caspl.step import Batch, Precision, Terms
 from caspl.store import Store, ViewPlan
 from caspl.teachers import CLIPTeacher, Encoder
 from caspl.towers import CLIP
-from dassl.data.data_manager import build_data_loader
-from dassl.data.datasets import DATASET_REGISTRY, build_dataset
-from dassl.data.transforms import build_transform
 
 if TYPE_CHECKING:
     from dassl.engine import TrainerX as Base
@@ -203,26 +200,3 @@ class Phase1(Base):
             split=getattr(self.dm.dataset, "split_digest", ""),
             pixels=given_pixels(cfg).as_dict(),
         )
-
-
-def images_of(name: str, cfg: CfgNode) -> DataLoader[dict[str, Any]]:
-    """The training images of another data set below the same root, loaded as those of this one would be.
-
-    Raises:
-        CasPLError: for an unknown data set, or one without training images.
-    """
-    names = DATASET_REGISTRY.registered_names()
-    if name not in names:
-        there = ", ".join(sorted(names))
-        raise CasPLError(f"TRAINER.CASPL.IMAGES is empty or the name of a data set, not {name!r}; there are {there}")
-    other = cfg.clone()
-    other.defrost()
-    other.DATASET.NAME = name
-    if "SUBSAMPLE_CLASSES" in other.DATASET:
-        other.DATASET.SUBSAMPLE_CLASSES = "all"
-    dataset = build_dataset(other)
-    if getattr(dataset, "test_only", False):
-        raise CasPLError(f"TRAINER.CASPL.IMAGES {name} has test images only; name a data set with training images")
-    section = cfg.DATALOADER.TRAIN_X
-    transform = build_transform(cfg, is_train=True)
-    return build_data_loader(cfg, section.SAMPLER, dataset.train_x, section.BATCH_SIZE, tfm=transform)
