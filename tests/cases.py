@@ -70,6 +70,11 @@ AGNOSTIC = tuple(
     taught(case, CLASS_AGNOSTIC=True, DICTIONARY="tinyworld", K_MAX=5) for case in CASES if case.trainer in PUBLISHED
 )
 """Likewise where the classes are not known; they need each batch whole."""
+GUARDED = (
+    *(case for case in TAUGHT if case.trainer in ("KDPL_CoOp", "KDPL_CoCoOp", "KDPL_PromptSRC")),
+    *(case for case in AGNOSTIC if case.trainer in ("KDPL_CoOp", "KDPL_PromptSRC")),
+)
+"""Of both those that differ in what a step asks the teacher and the method for: enough for what is slow."""
 
 ON_KEPT_FEATURES = frozenset({"LinearProbeCLIP", "TipAdapter", "TipAdapterF"})
 """Trainers that learn no tokens, but from images: tests/trainers has files of their own for them, not the matrix."""

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from dassl.data.data_manager import build_data_loader
 from dassl.data.repeatable import drawing_for
 from dassl.engine import TRAINER_REGISTRY
-from tests.cases import CASES, TAUGHT, Case
+from tests.cases import AGNOSTIC, CASES, GUARDED, Case
 from tests.conftest import CLASSES
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
@@ -23,7 +23,9 @@ from tests.trainers.building import build
 
 EPOCHS = 3
 
-SHARED = [case for case in (*CASES, *TAUGHT) if not TRAINER_REGISTRY.get(case.trainer).whole_batch]
+SHARED = [
+    case for case in (*CASES, *GUARDED) if not TRAINER_REGISTRY.get(case.trainer).whole_batch and case not in AGNOSTIC
+]
 """Rows whose batches several processes can share."""
 
 

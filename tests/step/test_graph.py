@@ -14,7 +14,7 @@ from torch import Tensor
 
 from caspl.step import MODES, Batch, Precision, Step, accuracy
 from caspl.step.graph import WARM, CudaRecorder, Recorded
-from tests.cases import AGNOSTIC, CASES, TAUGHT, Case
+from tests.cases import AGNOSTIC, CASES, GUARDED, Case
 from tests.conftest import CLASSES
 from tests.device import DEVICE
 from tests.step.tape import TapeRecorder
@@ -22,7 +22,7 @@ from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
 from tests.trainers.building import batch, build
 
-LEARNING = [case for case in CASES if case.trained] + [*TAUGHT, *AGNOSTIC]
+LEARNING = [case for case in CASES if case.trained] + [*GUARDED]
 PAIRS = [(case, boosted) for case in LEARNING for boosted in (False, True)]
 NAMES = [f"{'CasPL_' if boosted else ''}{case.trainer}{' agnostic' * (case in AGNOSTIC)}" for case, boosted in PAIRS]
 STEPS = WARM + 5
