@@ -12,7 +12,7 @@ from yacs.config import CfgNode
 
 from caspl.checkpoint import SegmentStore
 from caspl.dassl.images import training_images
-from caspl.dassl.outcome import VIEWS, Sections
+from caspl.dassl.outcome import Sections
 from caspl.dassl.run_folder import require_same_contents
 from caspl.dassl.section import dataset_template
 from caspl.dassl.student import given_pixels
@@ -79,7 +79,7 @@ class PromptKD(PromptTrainer):
 
     def sections(self) -> Sections:
         counted = tuple(key for key in self.defaults if key != "TEACHER")
-        return {**super().sections(), "CASPL": VIEWS, self.section: counted}
+        return {**super().sections(), self.section: counted}
 
     def contents(self) -> dict[str, str]:
         return super().contents() | {TEACHER: self.teacher.encoder.identity}
@@ -127,7 +127,7 @@ class PromptKD(PromptTrainer):
 
     def trained_on(self) -> dict[str, Any]:
         told = getattr(self.teacher.encoder, "trained_on", {})
-        return super().trained_on() | {"teacher": {"name": self.options.TEACHER, **told}}
+        return super().trained_on() | {"unlabelled": "all", "teacher": {"name": self.options.TEACHER, **told}}
 
     def prepare(self) -> None:
         shown = getattr(self.teacher.encoder, "trained_on", {}).get("classes", "")
