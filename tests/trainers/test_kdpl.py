@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from caspl.errors import CasPLError
+from caspl.losses import both_ways, most_probable
 from caspl.model import Output
 from caspl.step import Batch, Terms
 from caspl.teachers.dictionary import read_dictionary
@@ -69,6 +70,15 @@ def test_save_load_and_new_classes(clips: dict[str, str], tmp_path: Path) -> Non
     again = build(TAUGHT[0], True, clips, tmp_path, SEED=5)
     again.load_model(str(tmp_path / "run"), epoch=1)
     assert torch.equal(logits(again), expected)
+
+
+def test_loss_and_choice_by_hand() -> None:
+    """Worked out for two images of three classes; the mean of logits would choose other names than probabilities."""
+    teacher, student = torch.tensor([[2.0, 1, 0], [0, 3, 0]]), torch.tensor([[1.0, 1, 0], [0, 1, 2]])
+    assert [float(value) for value in both_ways(student, teacher)] == pytest.approx([0.5803, 0.8258], abs=1e-4)
+    logits = torch.tensor([[6, 5.5, 5, 0, 0], [-9, 2, 3.5, 3.4, 3.2]])
+    assert sorted(most_probable(logits, 2).tolist()) == [0, 2]
+    assert sorted(logits.mean(0).topk(2).indices.tolist()) == [1, 2]
 
 
 def test_a_dictionary_is_asked_for_and_read(clips: dict[str, str], tmp_path: Path) -> None:
