@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 
 from caspl.checkpoint import SegmentStore
 from caspl.dassl.images import training_images
+from caspl.dassl.kept_teacher import KeptTeacher
 from caspl.dassl.outcome import Sections
 from caspl.dassl.run_folder import require_same_contents
 from caspl.dassl.section import dataset_template
@@ -41,7 +42,7 @@ TEACHER = "TRAINER.PROMPTKD.TEACHER"
 
 
 @register
-class PromptKD(PromptTrainer):
+class PromptKD(KeptTeacher, PromptTrainer):
     """Image tokens and a projector; images are compared with the teacher's own features of all class names.
 
     ``DATASET.NUM_SHOTS`` and ``SUBSAMPLE_CLASSES`` say what is tested and what the teacher was shown with labels. The
@@ -89,6 +90,10 @@ class PromptKD(PromptTrainer):
         if not getattr(self.dm.dataset, "test_only", False):
             self._all, loader = training_images(self.cfg, shots=self.options.SHOTS)
             self.train_loader_x = loader if self.train_loader_u is None else self.train_loader_u
+            self.take_views()
+
+    def look_for_views(self) -> None:
+        """They are there already: it is the teacher whose features are kept."""
 
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         return Prompts(vision=vision_tokens(clip, options.N_CTX_VISION, options.PROMPT_DEPTH_VISION))
@@ -134,6 +139,9 @@ class PromptKD(PromptTrainer):
         mine = self.cfg.DATASET.SUBSAMPLE_CLASSES
         if shown and shown != mine:
             logger.warning("the teacher was trained on %s classes, and this run is said to be on %s", shown, mine)
+        kept = f"tuned {self.teacher.encoder.identity}" if names_a_run(self.options.TEACHER) else self.options.TEACHER
+        split = getattr(self.dm.dataset, "split_digest", "")
+        self.keep(self.teacher, kept, (self.cfg.DATASET.NAME, split))
         logger.info("the student looks at images of %d classes, without labels", len(self.learner.text.classnames))
 
     def losses(self, output: Output, batch: Batch) -> Terms:
