@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ class TunedEncoder:
     Args:
         model: its parameters are frozen.
         name: where it comes from.
-        identity: hash of its weights and tokens.
+        identity: hash of its weights, tokens and words.
         pixels: that it was trained with.
         trained_on: what its checkpoint says of that.
     """
@@ -89,7 +90,7 @@ def load_tuned(path: str, precision: Precision) -> TunedEncoder:
         )
     own = pixels_of(found.student, clip.sizes)
     pixels = Pixels.from_dict(found.pixels, str(found.path)) if found.pixels else own
-    seen = hashlib.sha256(found.student_hash.encode())
+    seen = hashlib.sha256(f"{found.student_hash} {json.dumps(found.description, sort_keys=True)}".encode())
     for name, value in sorted(found.tensors.items()):
         seen.update(name.encode())
         seen.update(value.float().contiguous().numpy().tobytes())

@@ -119,7 +119,7 @@ def test_class_specific_tokens_are_refused_where_classes_are_not_known(clips: di
 
 
 def test_a_method_whose_losses_leave_the_labels_in_is_refused_when_it_is_built(clips: dict[str, str]) -> None:
-    """Before it has read anything; one that hides it from that is refused at its first step."""
+    """Before it has read anything."""
     coop = TRAINER_REGISTRY.get("KDPL_CoOp")
 
     class Own(coop.__mro__[2]):  # type: ignore[misc]
