@@ -50,7 +50,7 @@ def read_built(path: str | Path, epoch: int | None = None) -> Checkpoint:
     if not found.description:
         raise CasPLError(
             f"{found.path} does not say how its model is built, as classifiers on kept features, students of PromptKD "
-            "and files before version 0.2.0 do not: evaluate it with --eval-only and the config that it was trained with"
+            "and files before version 0.2.0 do not: evaluate it with --eval-only and the config of its training"
         )
     return found
 
