@@ -49,8 +49,8 @@ def read_built(path: str | Path, epoch: int | None = None) -> Checkpoint:
     found = _boosting(path) if path.suffix == ".safetensors" else read_checkpoint(_file(path, epoch))
     if not found.description:
         raise CasPLError(
-            f"{found.path} does not say how its model is built, as classifiers on kept features and files before "
-            "version 0.2.0 do not: evaluate it with --eval-only and the config that it was trained with"
+            f"{found.path} does not say how its model is built, as classifiers on kept features, students of PromptKD "
+            "and files before version 0.2.0 do not: evaluate it with --eval-only and the config of its training"
         )
     return found
 

@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 
 from caspl.data import PUBLISHED
 from caspl.protocols import Run
+from caspl.protocols.protocol import PREFIX
 from caspl.results.collect import find_records
 from caspl.results.record import RunRecord
 from caspl.tiny import shapes
@@ -47,6 +48,8 @@ def work(cfg: CfgNode, evaluates: bool) -> Work | None:
     if evaluates or "Zeroshot" in cfg.TRAINER.NAME:
         return Work(0, images_tested)
     shots = cfg.DATASET.NUM_SHOTS
+    if cfg.TRAINER.NAME.removeprefix(PREFIX) == "PromptKD":  # images of all classes, without labels
+        part, shots = 1.0, cfg.TRAINER.PROMPTKD.SHOTS
     images = round(classes * part) * shots if shots > 0 else round(counts[0] * part)
     batch = cfg.DATALOADER.TRAIN_X.BATCH_SIZE
     # The last, smaller batch is left out, unless there is no other.

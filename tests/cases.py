@@ -7,17 +7,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a registered trainer and its section's settings; ``trained`` are the tensors that learn."""
+    """One row: a registered trainer and its section's settings; ``trained`` are the tensors that learn.
+
+    ``texts`` says whether the student's text tower has a part in it, and so boosting tokens there. ``more`` are further
+    settings, with ``__`` for the dots. A TEACHER called ``teacher`` is the tests' own.
+    """
 
     trainer: str
     trained: frozenset[str]
     options: dict[str, Any] = field(default_factory=dict)
+    texts: bool = True
+    more: dict[str, Any] = field(default_factory=dict)
 
 
 META_NET = {f"text.adapting.meta_net.linear{i}.{kind}" for i in (1, 2) for kind in ("weight", "bias")}
@@ -29,6 +35,8 @@ def projections(*deep: str) -> set[str]:
 
 
 TEXT, VISION = "text.adapting.values", "vision.adapting.values"
+PROJECTOR = {f"projector.{layer}.{kind}" for layer in ("first", "norm", "last") for kind in ("weight", "bias")}
+STUDENT = {"TEACHER": "teacher", "N_CTX_VISION": 2, "PROMPT_DEPTH_VISION": 2, "KD_WEIGHT": 3.0}
 DEEP = {"N_CTX_VISION": 2, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 2}
 
 CASES = (
@@ -47,7 +55,28 @@ CASES = (
     Case("PromptOT", frozenset({TEXT, VISION}), DEEP),
     Case("FDBPL_CoOp", frozenset({TEXT, "text.negative.values"}), {"N_CTX": 4}),
     Case("FDBPL_PromptSRC", frozenset({TEXT, VISION}), DEEP | {"GPA_MEAN": 1}),
+    Case("PromptKD", frozenset({VISION} | PROJECTOR), STUDENT, texts=False),
 )
+
+
+def taught(case: Case, **more: Any) -> Case:
+    """``KDPL_X`` of a row."""
+    settings = {f"TRAINER__KDPL__{key}": value for key, value in ({"TEACHER": "teacher"} | more).items()}
+    return replace(case, trainer=f"KDPL_{case.trainer}", more=settings)
+
+
+PUBLISHED = ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC")
+TAUGHT = tuple(taught(case) for case in CASES if case.trainer in PUBLISHED)
+"""Rows of methods that a teacher takes the labels' place in."""
+AGNOSTIC = tuple(
+    taught(case, CLASS_AGNOSTIC=True, DICTIONARY="tinyworld", K_MAX=5) for case in CASES if case.trainer in PUBLISHED
+)
+"""Likewise where the classes are not known; they need each batch whole."""
+GUARDED = (
+    *(case for case in TAUGHT if case.trainer in ("KDPL_CoOp", "KDPL_CoCoOp", "KDPL_PromptSRC")),
+    *(case for case in AGNOSTIC if case.trainer in ("KDPL_CoOp", "KDPL_PromptSRC")),
+)
+"""Of both those that differ in what a step asks the teacher and the method for: enough for what is slow."""
 
 ON_KEPT_FEATURES = frozenset({"LinearProbeCLIP", "TipAdapter", "TipAdapterF"})
 """Trainers that learn no tokens, but from images: tests/trainers has files of their own for them, not the matrix."""

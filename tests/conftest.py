@@ -99,11 +99,12 @@ def runs(eurosat: Path, clips: dict[str, str], tmp_path: Path) -> Any:
 
 
 def boosting_file(
-    path: Path, student: str = "student", dataset: str = "EuroSAT", seed: int = 0, depth: int = 3
+    path: Path, student: str = "student", dataset: str = "EuroSAT", seed: int = 0, depth: int = 3, vision: bool = True
 ) -> Path:
     """Random boosting tokens for the test student, which has 3 layers: 3 text and 2 vision tokens in each of some."""
     torch.manual_seed(seed)
     clip = CLIP.from_state_dict(tiny_state_dict(0 if student == "student" else 1))
     header = Header(student, weights_hash(clip), "teacher", dataset, CLASSES, "a photo of a {}.", 1, 20, 1.0)
-    text, vision = normal_tokens(depth, 3, SIZES.text_width), normal_tokens(depth, 2, SIZES.vision_width)
-    return write_boosting(path, header, Segment("boosting", text).values, Segment("boosting", vision).values)
+    text, image = normal_tokens(depth, 3, SIZES.text_width), normal_tokens(depth, 2, SIZES.vision_width)
+    tokens = Segment("boosting", image).values if vision else None
+    return write_boosting(path, header, Segment("boosting", text).values, tokens)

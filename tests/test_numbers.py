@@ -77,6 +77,7 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
         *("MODEL.HEAD.HIDDEN_LAYERS", "TRAINER.NAME", "TRAINER.ZSCLIP.TEMPLATE"),
         *(f"TRAINER.CASPL.{key}" for key in ("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "BOOSTING", "BOOSTING_DIR")),
         *("TRAINER.CASPL.BOOSTING_DATASET", "TRAINER.CASPL.STORE"),
+        *(f"TRAINER.PROMPTKD.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE")),
         *(f"TRAINER.KDPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE", "DICTIONARY")),
         *(f"TRAINER.FDBPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE")),
         *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),

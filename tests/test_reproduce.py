@@ -107,6 +107,39 @@ def test_the_settings_where_the_papers_and_releases_differ() -> None:
     assert coop["config"] == "vit_b16_ep10"
 
 
+def test_a_teacher_is_trained_before_what_learns_from_it() -> None:
+    """On the same images, once for the method and its cascade; a teacher of the user's own is not trained."""
+    key, methods = "TRAINER.PROMPTKD.TEACHER", ("PromptKD", "CasPL_PromptKD")
+    runs = plan(request("base2new", datasets=("dtd",), methods=methods, seeds=(1, 2)))
+    teachers = [run for run in runs if value(run, "TRAINER.RECORD.PROTOCOL") == "teacher"]
+    assert [str(run.folder) for run in teachers] == [
+        f"output/teacher_runs/dtd/base/shots_16/PromptSRC/vit_l14_c2_ep20_batch8_4+4ctx/seed{seed}" for seed in (1, 2)
+    ]
+    shown = [
+        [value(run, name) for name in ("--trainer", "DATASET.NUM_SHOTS", "DATASET.SUBSAMPLE_CLASSES")]
+        for run in teachers
+    ]
+    assert shown == [["PromptSRC", "16", "base"]] * 2
+    taught = [run for run in runs if value(run, "--trainer") in methods]
+    assert len(taught) == 2 * 2 * 2  # trained, and tested on new classes
+    for run in taught:
+        teacher = teachers[int(value(run, "--seed")) - 1]
+        assert value(run, key) == str(teacher.folder)
+        assert value(run, "TRAINER.PROMPTKD.KD_WEIGHT") == "200.0"
+        if "--eval-only" not in run.arguments:
+            assert teacher.folder in run.needs
+    boosted = next(run for run in taught if value(run, "--trainer") == "CasPL_PromptKD")
+    assert len(boosted.needs) == 2
+    own = plan(request("base2new", datasets=("dtd",), methods=("PromptKD",), options=(key, "mine")))
+    assert [value(run, key) for run in own] == ["mine"] * 2
+    tiny = plan(request("few_shot", datasets=("tinysat",), methods=("PromptKD",), shots=(4,)))
+    assert [Path(value(run, "--config-file")).stem for run in tiny] == ["tiny_teacher", "tiny"]
+    assert "few_shot" not in str(tiny[0].folder)
+    assert "/all/shots_4/" in str(tiny[0].folder)
+    with pytest.raises(CasPLError, match="PromptKD learns from unlabelled images .* no run of it for cross_dataset"):
+        plan(request("cross_dataset", methods=("CasPL_PromptKD",)))
+
+
 def test_the_shifts_share_the_training_of_the_cross_dataset_table() -> None:
     found = [plan(request(name, methods=("CasPL_CoOp",))) for name in ("cross_dataset", "domain_generalization")]
     assert found[0][:2] == found[1][:2]

@@ -108,6 +108,10 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         """Sections under ``TRAINER`` that decide the outcome, see :mod:`caspl.dassl.outcome`."""
         return {"CASPL": VIEWS, self.section: None}
 
+    def contents(self) -> dict[str, str]:
+        """What files that settings name hold, as far as that decides the outcome: KEY -> digest."""
+        return {}
+
     # What all methods share ----------------------------------------------------------------------------------
 
     @property
@@ -153,7 +157,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
             prompts = self.checked_prompts(clip)
             if self.learns and not self.behind and not prompts.trainable:
                 raise CasPLError("there are no tokens to learn")
-            self.model = PromptedCLIP.of(self.precision.place(clip), prompts.behind(boosting), classnames)
+            self.model = self.assemble(self.precision.place(clip), prompts.behind(boosting), classnames)
         pixels, trained_on = given_pixels(cfg).as_dict(), self.trained_on()
         self.segments = self.kept(SegmentStore(self.model, student, self.student_hash, pixels, trained_on))
         self.recorder = RunRecorder(cfg, self.runtime, trained_on)
@@ -162,6 +166,10 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
         self.look_for_views()
+
+    def assemble(self, clip: CLIP, prompts: Prompts, classnames: Sequence[str]) -> PromptedCLIP:
+        """The model of a student, on the device, and the prompts, those of a cascade among them."""
+        return PromptedCLIP.of(clip, prompts, classnames)
 
     def kept(self, segments: SegmentStore) -> SegmentStore:
         """What checkpoints hold, and whose parameters are trained: the segments, or with them what lies behind."""
@@ -198,7 +206,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         return found | {"seed": self.cfg.SEED, "split": getattr(self.dm.dataset, "split_digest", "")}
 
     def before_train(self) -> None:
-        self.group.first(lambda: keep_settings(self.cfg, self.sections()))
+        self.group.first(lambda: keep_settings(self.cfg, self.sections(), self.contents()))
         self.history = History(self.output_dir, self.runtime.writes)
         self.start()
         if self.boosted and self.cfg.TRAINER.CASPL.REFERENCE != "plain" and not self._reference_asked:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 
 from torch import Tensor
 from yacs.config import CfgNode
 
+from caspl.build import class_specific
 from caspl.dassl.section import dataset_template
 from caspl.errors import CasPLError, advising
 from caspl.losses import both_ways, most_probable
@@ -47,6 +49,21 @@ class FromTeacher(Taught):
         if options.DICTIONARY and not options.CLASS_AGNOSTIC:
             logger.warning("TRAINER.KDPL.DICTIONARY is not read without CLASS_AGNOSTIC")
 
+    def build_model(self) -> None:
+        super().build_model()
+        specific = class_specific(self.model.text) if self.lesson.CLASS_AGNOSTIC else []
+        if specific:
+            raise CasPLError(
+                f"the tokens {specific[0]!r} are each class's own: a class-agnostic teacher has no classes to give them"
+            )
+
+    def contents(self) -> dict[str, str]:
+        found = super().contents()
+        if not self.lesson.CLASS_AGNOSTIC:
+            return found
+        digest = hashlib.sha256("\n".join(self._dictionary()).encode()).hexdigest()[:16]
+        return found | {"TRAINER.KDPL.DICTIONARY": digest}
+
     @property
     def learner(self) -> PromptedCLIP:
         return self._learner or self.model
@@ -58,9 +75,8 @@ class FromTeacher(Taught):
             raise self.group.refusal("a class-agnostic teacher chooses names for whole batches: start one process")
         model, names = self.model, list(self.dm.dataset.classnames)
         if agnostic:
-            with advising("it is TRAINER.KDPL.DICTIONARY"):
-                names = read_dictionary(options.DICTIONARY)
-                self._learner = model.for_classes(names)
+            names = self._dictionary()
+            self._learner = model.for_classes(names)
             logger.info("each batch: the %d likeliest of %d names", min(options.K_MAX, len(names)), len(names))
         self.model = self.learner
         try:
@@ -79,6 +95,10 @@ class FromTeacher(Taught):
         self._soft = self._soft.index_select(1, chosen)
         return chosen
 
+    def _dictionary(self) -> list[str]:
+        with advising("it is TRAINER.KDPL.DICTIONARY"):
+            return read_dictionary(self.lesson.DICTIONARY)
+
     def taught(self, output: Output, batch: Batch) -> Terms:
         forward, reverse = both_ways(output.logits, self._soft)
         return {"kl_teacher": 0.5 * forward, "kl_student": 0.5 * reverse}
@@ -91,7 +111,7 @@ wrap(
         DEFAULTS,
         FromTeacher,
         "{} taught by a frozen model's soft labels (KDPL).",
-        takes=lambda trainer: trainer.cascades and trainer.learns and not trainer.behind,
+        takes=lambda trainer: trainer.cascades and trainer.learns and trainer.labelled and not trainer.behind,
         makes_methods=True,
     )
 )

@@ -17,16 +17,18 @@ from torch.utils.data import DataLoader, Dataset
 from caspl.boosting.find import student_slug
 from caspl.dassl.views import (
     ViewingLoader,
-    fill_store,
+    filled,
     identity_of,
+    kept_features,
     plan_of,
     store_of,
+    told,
     viewing_loader,
     views_used,
 )
 from caspl.errors import CasPLError
 from caspl.step import Batch
-from caspl.store import CHUNK, FrozenEncoder, Store, ViewPlan, encode_alike, rounded
+from caspl.store import CHUNK, Store, ViewPlan, encode_alike, rounded
 from caspl.store.store import Row
 from caspl.teachers import Reference
 from caspl.teachers.student import StudentEncoder
@@ -118,14 +120,9 @@ class OwnFeatures(Base):
             with self.precision.compute():
                 features = rounded(encode_alike(self._encoder, batch.images))
         else:
-            features = self.kept_features(self.store, loaded)
+            features = kept_features(self.store, self.viewing.dataset, loaded, self.device)
         features = features.to(self.device, non_blocking=True)
         return replace(batch, image=features) if self._kept == "image" else replace(batch, reference=features)
-
-    def kept_features(self, store: Store, loaded: Mapping[str, Any]) -> Tensor:
-        """What a store has of the views that the loader has made: (batch, width), on the device."""
-        images = [self.viewing.dataset.identities[place] for place in loaded["index"].tolist()]
-        return store.features(images, loaded["view"].tolist()).to(self.device, non_blocking=True)
 
     def build_store(self) -> None:
         """Fill the stores, as a run would before it trains and before it tests.
@@ -180,8 +177,7 @@ class OwnFeatures(Base):
                 yield encode_alike(encoder, torch.stack(images).to(self.device))
 
         with self.precision.compute():
-            made = store.complete([(identity, 0) for identity in identities], encode, logger.info)
-        self._told(store, made)
+            told(store, store.complete([(identity, 0) for identity in identities], encode, logger.info))
         dataset = KeptItems(items.data_source, identities, store)
         return DataLoader(dataset, batch_size=loader.batch_size, sampler=loader.sampler, drop_last=loader.drop_last)
 
@@ -198,19 +194,9 @@ class OwnFeatures(Base):
         return store_of(self.cfg, encoder, name, dataset, plan, self.precision.computes)
 
     def _student_store(self, plan: ViewPlan) -> Store:
-        return self.filled(self._store(self._encoder, "", plan.as_dict()), self._encoder, "student")
-
-    def filled(self, store: Store, encoder: FrozenEncoder, whose: str) -> Store:
-        """A store with all views of the training images that a run looks at."""
-        images = self.viewing.dataset
+        store = self._store(self._encoder, "", plan.as_dict())
         with self.precision.compute():
-            made = fill_store(store, encoder, images, views_used(self.cfg), self.device, logger.info)
-        self._told(store, made, whose)
-        return store
-
-    def _told(self, store: Store, made: int, whose: str = "student") -> None:
-        there = (whose, store.folder, made, len(store), store.size)
-        logger.info("%s's features: %s, %d views made, %d there, %d bytes", *there)
+            return filled(store, self._encoder, self.viewing.dataset, views_used(self.cfg), self.device)
 
 
 class KeptItems(Dataset[dict[str, Any]]):

@@ -12,16 +12,17 @@ from yacs.config import CfgNode
 
 from caspl.dassl.outcome import Sections
 from caspl.dassl.student import given_pixels
-from caspl.dassl.views import store_of
+from caspl.dassl.views import filled, kept_features, store_of, views_used
 from caspl.errors import CasPLError, advising
 from caspl.model import Output
 from caspl.prompts.templates import fill
 from caspl.step import Batch, Terms
 from caspl.store import Store
 from caspl.teachers import CLIPTeacher
+from trainers.base import PromptTrainer
 
 if TYPE_CHECKING:
-    from trainers.base import PromptTrainer as Base
+    Base = PromptTrainer
 else:
     Base = object
 
@@ -46,6 +47,10 @@ class Taught(Base):
     teacher_store: Store | None = None
     _taught = False
 
+    def check_cfg(self, cfg: CfgNode) -> None:
+        super().check_cfg(cfg)
+        self._require_task()
+
     @property
     def lesson(self) -> CfgNode:
         """The wrapper's config section."""
@@ -69,7 +74,9 @@ class Taught(Base):
         if self.plan is not None and self.cfg.TRAINER.CASPL.STORE:
             about = (self.cfg.DATASET.NAME, getattr(self.dm.dataset, "split_digest", ""))
             store = store_of(self.cfg, self.teacher, name, about, self.plan.as_dict(), self.precision.computes)
-            self.teacher_store = self.filled(store, self.teacher, "teacher")
+            images, views = self.viewing.dataset, views_used(self.cfg)
+            with self.precision.compute():
+                self.teacher_store = filled(store, self.teacher, images, views, self.device)
 
     def teachers_logits(self, batch: Batch) -> Tensor:
         """Its logits (batch, classes), float32, without gradient."""
@@ -79,17 +86,32 @@ class Taught(Base):
         batch = super().batch_of(loaded)
         if self.teacher_store is None:
             return batch
-        return replace(batch, kept=self.kept_features(self.teacher_store, loaded))
+        return replace(batch, kept=kept_features(self.teacher_store, self.viewing.dataset, loaded, self.device))
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         self._taught = False
         terms = super().losses(output, batch)
         if not self._taught:
-            raise CasPLError(
-                f"{type(self).__name__}: the method's losses do not ask super().losses() for the cross-entropy, which "
-                f"{self.teaching} would replace"
-            )
+            raise self._no_task(type(self))
         return terms
+
+    def _require_task(self) -> None:
+        """Refuse a method that has losses of its own and asks neither its parent's nor for the task's.
+
+        Raises:
+            CasPLError: naming it.
+        """
+        above = type(self).__mro__[type(self).__mro__.index(Taught) + 1 :]
+        for method in above[: above.index(PromptTrainer)]:
+            own = vars(method).get("losses")
+            if own is not None and not {"losses", "task"} & set(own.__code__.co_names):
+                raise self._no_task(method)
+
+    def _no_task(self, method: type) -> CasPLError:
+        return CasPLError(
+            f"{method.__name__}: its losses do not ask super().losses() for the cross-entropy, which {self.teaching} "
+            "would replace"
+        )
 
     def task(self, output: Output, batch: Batch) -> Terms:
         self._taught = True

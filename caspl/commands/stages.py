@@ -76,9 +76,9 @@ class Checkout:
         return config_file(configs, PREFIX + method, found.config)
 
     def methods(self) -> list[str]:
-        """Those that learn and may stand behind boosting tokens."""
+        """Those that learn from labels and may stand behind boosting tokens."""
         names = sorted(path.name for path in (self.root / "configs/trainers").iterdir() if path.is_dir())
-        others = ("CasPL", "Zeroshot", "LinearProbe", "TipAdapter", "KDPL", "FDBPL")
+        others = ("CasPL", "Zeroshot", "LinearProbe", "TipAdapter", "KDPL", "FDBPL", "PromptKD")
         return [name for name in names if not name.startswith(others)]
 
 

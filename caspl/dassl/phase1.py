@@ -7,32 +7,27 @@ registers in other code bases. Both are trainers of Dassl's kind.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from torch.utils.data import DataLoader
 from yacs.config import CfgNode
 
 from caspl.boosting import Header
 from caspl.boosting.distillation import Distillation
 from caspl.boosting.writer import BoostingWriter
+from caspl.dassl.images import images_of
+from caspl.dassl.kept_teacher import KeptTeacher
 from caspl.dassl.outcome import PHASE_1, recipe
 from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
 from caspl.dassl.student import given_pixels
-from caspl.dassl.views import ViewingLoader, fill_store, plan_of, store_of, viewing_loader, views_used
 from caspl.errors import CasPLError, advising
 from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts, Segment, both_towers
 from caspl.prompts.templates import fill
 from caspl.step import Batch, Precision, Terms
-from caspl.store import Store, ViewPlan
-from caspl.teachers import CLIPTeacher, Encoder
+from caspl.teachers import CLIPTeacher
 from caspl.towers import CLIP
-from dassl.data.data_manager import build_data_loader
-from dassl.data.datasets import DATASET_REGISTRY, build_dataset
-from dassl.data.transforms import build_transform
 
 if TYPE_CHECKING:
     from dassl.engine import TrainerX as Base
@@ -44,7 +39,7 @@ logger = logging.getLogger(__name__)
 OTHER_FILE = "use another TRAINER.CASPL.BOOSTING_DIR and another --output-dir, or delete it"
 
 
-class Phase1(Base):
+class Phase1(KeptTeacher, Base):
     """All images of the training split and all class names; labels are not used.
 
     Where the data set brings unlabelled images (``train_u``), it is these instead. With ``TRAINER.CASPL.IMAGES`` the
@@ -59,12 +54,8 @@ class Phase1(Base):
     student_hash: str
     teacher_hash: str = ""
     group: Group
-    frozen_encoder: Callable[[str], Encoder]
     distillation: Distillation
     writer: BoostingWriter
-    plan: ViewPlan | None = None
-    viewing: ViewingLoader
-    store: Store | None = None
 
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
@@ -85,9 +76,7 @@ class Phase1(Base):
             self.train_loader_x = images_of(images, self.cfg)
         elif self.train_loader_u is not None:
             self.train_loader_x = self.train_loader_u
-        self.plan = plan_of(self.cfg)
-        if self.plan is not None:
-            self.train_loader_x = self.viewing = viewing_loader(self.cfg, self.train_loader_x, self.plan)
+        self.take_views()
 
     def boosting_segments(self, clip: CLIP) -> Prompts:
         """New boosting tokens, and where their file will lie."""
@@ -108,49 +97,11 @@ class Phase1(Base):
         texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
         teacher = CLIPTeacher(encoder, texts, given_pixels(self.cfg))
         scale = self.model.scale if options.TEACHER_SCALE == "student" else None
-        teacher.named = self.plan is not None
-        if self.plan is not None and options.STORE:
-            self.store = self._filled(teacher, self.plan)
-        self.distillation = Distillation(teacher, options.TEMPERATURE, options.REDUCTION, scale)
-
-    def build_store(self) -> None:
-        """Fill the store, as a run would before it trains.
-
-        Raises:
-            CasPLError: none is named, it belongs to something else, or there is no room.
-        """
-        if not self.cfg.TRAINER.CASPL.STORE:
-            raise CasPLError("there is no store to build: name its folder with TRAINER.CASPL.STORE")
-        with self.precision.compute():
-            self.prepare()
-
-    def before_epoch(self) -> None:
-        if self.plan is not None:
-            self.viewing.set_epoch(self.epoch)
-        super().before_epoch()
-
-    def batch_of(self, loaded: Mapping[str, Any]) -> Batch:
-        """With the teacher's features, where they are kept."""
-        batch = Batch.of(loaded, self.device)
-        if self.store is None:
-            return batch
-        identities = self.viewing.dataset.identities
-        images = [identities[place] for place in loaded["index"].tolist()]
-        features = self.store.features(images, loaded["view"].tolist())
-        return replace(batch, kept=features.to(self.device, non_blocking=True))
-
-    def _filled(self, teacher: CLIPTeacher, plan: ViewPlan) -> Store:
-        """The teacher's store, with every view of every image that this run looks at."""
-        cfg, dataset = self.cfg, self.dm.dataset
         # The digest is of this data set's split; images of another one are told apart by its name.
-        other = cfg.TRAINER.CASPL.IMAGES
-        about = (other or cfg.DATASET.NAME, "" if other else getattr(dataset, "split_digest", ""))
-        store = store_of(cfg, teacher, cfg.TRAINER.CASPL.TEACHER, about, plan.as_dict(), self.precision.computes)
-        made = fill_store(store, teacher, self.viewing.dataset, views_used(cfg), self.device, logger.info)
-        logger.info(
-            "teacher's features: %s, %d views made, %d there, %d bytes", store.folder, made, len(store), store.size
-        )
-        return store
+        other = options.IMAGES
+        digest = "" if other else getattr(self.dm.dataset, "split_digest", "")
+        self.keep(teacher, options.TEACHER, (other or self.cfg.DATASET.NAME, digest))
+        self.distillation = Distillation(teacher, options.TEMPERATURE, options.REDUCTION, scale)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         """The divergence from the teacher."""
@@ -202,26 +153,3 @@ class Phase1(Base):
             split=getattr(self.dm.dataset, "split_digest", ""),
             pixels=given_pixels(cfg).as_dict(),
         )
-
-
-def images_of(name: str, cfg: CfgNode) -> DataLoader[dict[str, Any]]:
-    """The training images of another data set below the same root, loaded as those of this one would be.
-
-    Raises:
-        CasPLError: for an unknown data set, or one without training images.
-    """
-    names = DATASET_REGISTRY.registered_names()
-    if name not in names:
-        there = ", ".join(sorted(names))
-        raise CasPLError(f"TRAINER.CASPL.IMAGES is empty or the name of a data set, not {name!r}; there are {there}")
-    other = cfg.clone()
-    other.defrost()
-    other.DATASET.NAME = name
-    if "SUBSAMPLE_CLASSES" in other.DATASET:
-        other.DATASET.SUBSAMPLE_CLASSES = "all"
-    dataset = build_dataset(other)
-    if getattr(dataset, "test_only", False):
-        raise CasPLError(f"TRAINER.CASPL.IMAGES {name} has test images only; name a data set with training images")
-    section = cfg.DATALOADER.TRAIN_X
-    transform = build_transform(cfg, is_train=True)
-    return build_data_loader(cfg, section.SAMPLER, dataset.train_x, section.BATCH_SIZE, tfm=transform)

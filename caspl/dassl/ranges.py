@@ -124,6 +124,8 @@ RANGES = {
     "SEARCH_STEP": SOME,
     "EPS": POSITIVE,
     "K_MAX": SOME,
+    "KD_WEIGHT": POSITIVE,
+    "SHOTS": Range(-1, hint="-1 and 0: all images"),
     "W": COUNT,
     "T": POSITIVE,
     "LAMBDA": COUNT,

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from yacs.config import CfgNode
 
 from caspl.dassl.outcome import Sections, settings
 from caspl.errors import CasPLError
-from caspl.files import write_atomically
+from caspl.files import write_atomically, write_json
+from caspl.files.parse import parse_json
+
+CONTENTS = "contents.json"
+"""Beside ``config.yaml``: what files that settings name held."""
 
 
-def keep_settings(cfg: CfgNode, sections: Sections) -> None:
+def keep_settings(cfg: CfgNode, sections: Sections, contents: Mapping[str, str] | None = None) -> None:
     """Write ``OUTPUT_DIR/config.yaml`` for a training run.
 
     Args:
         sections: what the trainer reads, see :mod:`caspl.dassl.outcome`.
+        contents: KEY -> digest of what the file that it names holds; kept in ``OUTPUT_DIR/contents.json``.
 
     Raises:
         CasPLError: if the folder, or the one in RESUME, holds a run of other settings; if RESUME holds none.
@@ -27,7 +33,33 @@ def keep_settings(cfg: CfgNode, sections: Sections) -> None:
     for folder in dict.fromkeys((own, Path(cfg.RESUME or own))):
         if _begun(folder):
             _compare(folder, here, sections)
+            require_same_contents(contents or {}, folder)
     write_atomically(own / "config.yaml", lambda path: Path(path).write_text(cfg.dump(), encoding="utf-8"))
+    if contents:
+        write_json(own / CONTENTS, dict(contents))
+
+
+def require_same_contents(contents: Mapping[str, str], folder: str | Path) -> None:
+    """Refuse to go on with, or to evaluate, a run whose settings named files with other contents.
+
+    Args:
+        contents: KEY -> digest; what the run has not kept is not judged.
+        folder: of the run.
+
+    Raises:
+        CasPLError: naming the KEY.
+    """
+    path = Path(folder) / CONTENTS
+    try:
+        there = parse_json(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        differing = [key for key, digest in contents.items() if there.get(key, digest) != digest]
+    except (OSError, ValueError, AttributeError) as error:
+        raise CasPLError(f"{path} cannot be read; use another folder") from error
+    if differing:
+        raise CasPLError(
+            f"{folder} holds a run in which {differing[0]} held something else than it does now: give it what the run "
+            "was made with, or use another --output-dir"
+        )
 
 
 def require_same_method(cfg: CfgNode, section: str, folder: Path, free: tuple[str, ...]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError
 from caspl.store import CHUNK, FrozenEncoder, Header, Store, View, ViewPlan
 from caspl.store.store import Row
+
+logger = logging.getLogger(__name__)
 
 STORE_OPTIONS: dict[str, Any] = {
     "VIEWS": 0,  # views with names of each image, one an epoch in turn; 0: drawn anew each time, as published
@@ -215,10 +218,12 @@ def store_of(
     return Store(Path(options.STORE) / dataset[0] / student_slug(name), header, options.STORE_BYTES)
 
 
-def fill_store(
-    store: Store, encoder: FrozenEncoder, images: NamedViews, views: int, device: torch.device, say: Any
-) -> int:
-    """Let a store hold all views of some images; returns how many were made."""
+def filled(store: Store, encoder: FrozenEncoder, images: NamedViews, views: int, device: torch.device) -> Store:
+    """A store that holds all views of some images.
+
+    Raises:
+        CasPLError: there is no room.
+    """
     from caspl.store import encode_alike
 
     places = {identity: index for index, identity in enumerate(images.identities)}
@@ -229,4 +234,18 @@ def fill_store(
             yield encode_alike(encoder, torch.stack(part).to(device))
 
     # All views of an image in turn, so that it is read once.
-    return store.complete([(one, number) for one in images.identities for number in range(views)], encode, say)
+    rows = [(one, number) for one in images.identities for number in range(views)]
+    return told(store, store.complete(rows, encode, logger.info))
+
+
+def told(store: Store, made: int) -> Store:
+    """A store that has been completed; the log says with how much."""
+    there = (store.header.encoder, store.folder, made, len(store), store.size)
+    logger.info("features of %s: %s, %d views made, %d there, %d bytes", *there)
+    return store
+
+
+def kept_features(store: Store, images: NamedViews, loaded: Mapping[str, Any], device: torch.device) -> Tensor:
+    """What a store has of the views that a loader has made: (batch, width), float32, on the device."""
+    identities = [images.identities[place] for place in loaded["index"].tolist()]
+    return store.features(identities, loaded["view"].tolist()).to(device, non_blocking=True)

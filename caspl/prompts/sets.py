@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caspl.prompts.given import GivenTexts
 from caspl.prompts.segment import by_name
 from caspl.prompts.text import TextCascade
 from caspl.towers.text import TextTower
@@ -97,5 +98,5 @@ class TextSets(_Several):
         return torch.stack(self._features(tower, condition, budget, chosen), dim=-3)
 
 
-AnyTexts = TextCascade | TextEnsemble | TextSets
+AnyTexts = TextCascade | TextEnsemble | TextSets | GivenTexts
 """What a model asks for the features of its classes."""

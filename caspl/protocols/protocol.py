@@ -50,6 +50,20 @@ class Choice:
 
 
 @dataclass(frozen=True)
+class Taught:
+    """What trains the teacher that a method learns from.
+
+    Args:
+        trainer, config: of the teacher.
+        key: names the teacher's run to the method.
+    """
+
+    trainer: str
+    config: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Protocol:
     """One protocol.
 
@@ -64,6 +78,7 @@ class Protocol:
         boosting, configs: rules, the first that fits counts: ``method``, ``dataset`` and ``shots`` may be given as one
             or several; what is not given fits all.
         record: what records call the training.
+        teachers: rules of what trains a method's teacher, as ``configs``.
     """
 
     name: str
@@ -76,6 +91,7 @@ class Protocol:
     boosting: tuple[Mapping[str, Any], ...]
     configs: tuple[Mapping[str, Any], ...]
     record: str
+    teachers: tuple[Mapping[str, Any], ...] = ()
 
     def config(self, method: str, dataset: str, shots: int) -> Choice:
         """The config of a method, in this protocol, else in base to new.
@@ -96,6 +112,24 @@ class Protocol:
                     return Choice(found.config, found.options, note)
         hint = did_you_mean(method, [name for rule in base.configs for name in _several(rule["method"])])
         raise CasPLError(f"no default config for {method}: {hint}set CFG to a file name in configs/trainers, or a path")
+
+    def teacher(self, method: str, dataset: str) -> Taught | None:
+        """What trains the teacher of a method; None where it has none.
+
+        Raises:
+            CasPLError: it has one, but on other data sets than those that it was trained on the method is not known.
+        """
+        plain = unwrapped(method)[-1]
+        for rule in read_protocol("base2new").teachers:
+            if rule["method"] == plain and any(test.datasets for test in self.tests):
+                raise CasPLError(
+                    f"{plain} learns from unlabelled images of the data set that it is tested on: there is no run of "
+                    f"it for {self.name}; train on each data set, with {rule['key']} of one teacher (docs/labels.md)"
+                )
+            if rule["method"] == plain:
+                config = "tiny_teacher" if dataset in TINY else rule["config"]
+                return Taught(rule["trainer"], config, rule["key"])
+        return None
 
     def boosting_config(self, method: str, dataset: str) -> str:
         """The config of phase 1 that a method's boosting tokens come from."""
@@ -168,6 +202,7 @@ def read_protocol(name: str) -> Protocol:
         boosting=tuple(content["boosting"]),
         configs=tuple(content["configs"]),
         record=train["record"],
+        teachers=tuple(content.get("teachers", ())),
     )
 
 

@@ -1,4 +1,4 @@
-"""The runs of one method on one data set: phase 1 where it is needed, a training, and its further tests."""
+"""The runs of one method on one data set: what it learns from where that is trained, a training, its further tests."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caspl.protocols.files import DatasetFile, config_file, identity
-from caspl.protocols.protocol import PREFIX, Choice
+from caspl.protocols.protocol import PREFIX, Choice, Taught
 from caspl.protocols.request import Pairs, Request, Run
 
 TRANSDUCTIVE = "_target_boosting"
@@ -19,6 +19,8 @@ def trained(request: Request, dataset: DatasetFile, method: str, shots: int, see
     adapted = _Adapted.of(request, dataset, method, shots, seed)
     if adapted.phase1 is not None:
         yield adapted.phase1
+    if adapted.teacher is not None:
+        yield adapted.teacher
     base = adapted.training()
     yield base
     for test in request.protocol.tests:
@@ -32,7 +34,7 @@ def trained(request: Request, dataset: DatasetFile, method: str, shots: int, see
 
 @dataclass(frozen=True)
 class _Adapted:
-    """A method on a data set, with the boosting tokens that it stands on."""
+    """A method on a data set, with the boosting tokens that it stands on and the teacher that it learns from."""
 
     request: Request
     dataset: DatasetFile
@@ -44,6 +46,8 @@ class _Adapted:
     label: str
     phase1: Run | None
     phase1_seed: int
+    teacher: Run | None
+    teacher_key: str
 
     @classmethod
     def of(cls, request: Request, dataset: DatasetFile, method: str, shots: int, seed: int) -> _Adapted:
@@ -57,12 +61,16 @@ class _Adapted:
         boosting_seed = _phase1_seed(request, seed)
         boost = _boost(request, dataset, method, boosting_seed) if cascades else None
         file = config_file(request.configs, method, choice.config)
-        return cls(request, dataset, method, shots, seed, choice, file, label, boost, boosting_seed)
+        taught = request.protocol.teacher(method, dataset.name)
+        own_teacher = taught is None or taught.key in (*request.options, *choice.options)
+        teacher = None if taught is None or own_teacher else _teacher(request, dataset, taught, shots, seed)
+        key = taught.key if taught else ""
+        return cls(request, dataset, method, shots, seed, choice, file, label, boost, boosting_seed, teacher, key)
 
     def training(self) -> Run:
         protocol = self.request.protocol
         folder = self.request.output / protocol.folder / self.dataset.name / self._place(self.label)
-        needs = (self.phase1.folder,) if self.phase1 else ()
+        needs = tuple(run.folder for run in (self.phase1, self.teacher) if run is not None)
         return self._run(folder, self.dataset, protocol.classes, protocol.record, (), self.label, needs)
 
     def test(self, base: Run, part: str, classes: str) -> Run:
@@ -120,6 +128,7 @@ class _Adapted:
             phase1 = f"{self.phase1.note} seed {self.phase1_seed} {' '.join(request.boosting_options)}"
             words += ["TRAINER.CASPL.BOOSTING_DIR", str(self.phase1.makes[0])]
             words += ["TRAINER.CASPL.BOOSTING_SEED", str(self.phase1_seed)]
+        words += [self.teacher_key, str(self.teacher.folder)] if self.teacher is not None else []
         options = [word for pair in self.choice.options.items() for word in pair]
         words += ["TRAINER.RECORD.PROTOCOL", request.record or record, "TRAINER.RECORD.CONFIG", label]
         words += [*options, *request.options, "DATASET.SUBSAMPLE_CLASSES", classes]
@@ -135,6 +144,23 @@ class _Adapted:
             kind=what if more else f"train {self.method} {where.name} {label} {self.shots}",
             note=self.choice.note,
         )
+
+
+def _teacher(request: Request, dataset: DatasetFile, taught: Taught, shots: int, seed: int) -> Run:
+    """The training of a teacher, on the labelled images that the method's run is said to be on."""
+    protocol, label = request.protocol, taught.config
+    file = config_file(request.configs, taught.trainer, label)
+    place = Path(dataset.name, protocol.classes, f"shots_{shots}", taught.trainer, label, f"seed{seed}")
+    words = ["--trainer", taught.trainer, "--seed", str(seed), "--config-file", str(file)]
+    words += ["DATASET.NUM_SHOTS", str(shots), "TRAINER.RECORD.PROTOCOL", "teacher", "TRAINER.RECORD.CONFIG", label]
+    words += ["DATASET.SUBSAMPLE_CLASSES", protocol.classes]
+    return Run(
+        request.output / "teacher_runs" / place,
+        f"teacher {taught.trainer} {dataset.name} {label} {shots} shots seed {seed}",
+        ("--dataset-config-file", str(dataset.config), *words),
+        identity(words, "", request, (dataset.config, file)),
+        kind=f"teacher {taught.trainer} {dataset.name} {label} {shots}",
+    )
 
 
 def _tokens_of(dataset: DatasetFile) -> Pairs:

@@ -1,6 +1,7 @@
 """The figures that the CasPL paper reports, from the small tables packaged beside this module.
 
-Means over three seeds; student ViT-B/16, teacher ViT-L/14, both OpenAI's. ``base2new`` is at 16 shots.
+Means over three seeds; student ViT-B/16, teacher ViT-L/14, both OpenAI's. ``base2new`` is at 16 shots. There PromptKD's
+are of its own paper (arXiv 2403.02781); its HM by data set, which is not printed, is that of the two.
 """
 
 from __future__ import annotations

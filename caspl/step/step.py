@@ -88,7 +88,8 @@ class Step:
         self._recorded: Recorded | None = None
         self._steers: list[Tensor] = []  # gradients of the losses that steer
         if recorder is not None and (self.group is None or steering is None):
-            state = (self._count, self._first_bad)
+            # Beside what it notes itself, a normalisation's running values.
+            state = (self._count, self._first_bad, *model.vision.buffers())
             self._recorded = Recorded(self._pass, recorder, "the step", state, precision.computes, self._compared)
 
     @property

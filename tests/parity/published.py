@@ -15,6 +15,9 @@ import torch
 from yacs.config import CfgNode
 
 from caspl.boosting import Header, write_boosting
+from caspl.checkpoint import SegmentStore
+from caspl.model import PromptedCLIP
+from caspl.prompts import Prompts, Segment
 from caspl.towers import CLIP
 from caspl.zoo import SHIPPED, weights_hash
 from tests.device import DEVICE
@@ -29,17 +32,26 @@ def read_case(name: str) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
     return json.loads((CASES / f"{name}.json").read_text()), dict(np.load(CASES / f"{name}.npz"))
 
 
-@lru_cache(maxsize=2)
-def clip_weights(seed: int) -> dict[str, torch.Tensor]:
-    return {key: torch.from_numpy(np.asarray(value)) for key, value in recipe.clip_state_dict(seed).items()}
+WIDE = 768
+"""Width of the features of PromptKD's teacher."""
+
+
+@lru_cache(maxsize=3)
+def clip_weights(seed: int, width: int = recipe.EMBED_DIM) -> dict[str, torch.Tensor]:
+    """The recipe's CLIP, with features of some width."""
+    weights = recipe.clip_state_dict(seed)
+    for key in ("text_projection", "visual.proj"):
+        rows = weights[key].shape[0]
+        weights[key] = recipe.draw(key, (rows, width), rows**-0.5, seed)
+    return {key: torch.from_numpy(np.asarray(value)) for key, value in weights.items()}
 
 
 @contextmanager
 def recipe_clips() -> Iterator[None]:
     """The recipe's CLIPs, as ``recipe-<seed>``."""
-    names = {"recipe-0": 0, "recipe-1000": 1000}
-    for name, seed in names.items():
-        SHIPPED[name] = lambda seed=seed: clip_weights(seed)
+    names = {"recipe-0": (0, 512), "recipe-1000": (1000, 512), "recipe-wide": (1000, WIDE)}
+    for name, (seed, width) in names.items():
+        SHIPPED[name] = lambda seed=seed, width=width: clip_weights(seed, width)
     yield
     for name in names:
         del SHIPPED[name]
@@ -59,6 +71,9 @@ def token_place(published: str) -> tuple[str, str, int]:
 # Weights of the published couplings -> ours; the published names of deep projections count from 0.
 WEIGHTS = (
     (r"prompt_learner\.meta_net\.(.*)", r"text.adapting.meta_net.\1"),
+    (r"VPT_image_trans\.conv1\.0\.(.*)", r"projector.first.\1"),
+    (r"VPT_image_trans\.conv1\.1\.(.*)", r"projector.norm.\1"),
+    (r"VPT_image_trans\.conv1\.3\.(.*)", r"projector.last.\1"),
     (r"prompt_learner\.proj\.(.*)", r"vision.adapting.first.\1"),
     (r"prompt_learner\.compound_prompt_projections\.(\d+)\.(.*)", r"vision.adapting.deep.0.\1.\2"),
     (r"prompt_learner\.txt2img_proj\.(\d+)\.(\d+)\.(.*)", r"vision.adapting.deep.\1.\2.\3"),
@@ -102,6 +117,22 @@ def write_frozen(case: dict[str, Any], folder: Path) -> str:
     return str(write_boosting(folder / "boosting.safetensors", header, *tokens))
 
 
+def write_teacher(case: dict[str, Any], folder: Path) -> str:
+    """The prompted teacher of a case as a checkpoint of ours, of class names that are not the case's."""
+    layers: dict[str, dict[int, torch.Tensor]] = {"text": {}, "vision": {}}
+    for name, shape in case["teacher_tokens"].items():
+        tower, _, layer = token_place(name)
+        layers[tower][layer] = torch.from_numpy(recipe.draw(f"teacher/{name}", tuple(shape), 0.02, case["seed"]))
+    text, vision = (
+        Segment("adapting", torch.stack([found[i] for i in range(len(found))])) for found in layers.values()
+    )
+    clip = CLIP.from_state_dict(clip_weights(1000, WIDE))
+    model = PromptedCLIP.of(clip, Prompts([text], vision=[vision]), ["none of them"])
+    kept = SegmentStore(model, "recipe-wide", weights_hash(clip))
+    torch.save({"state_dict": kept.state_dict()}, folder / "teacher.pth.tar")
+    return str(folder / "teacher.pth.tar")
+
+
 def learnable(trainer: Any) -> dict[str, torch.Tensor]:
     """What trains in a trainer of another code base, by its published name; no boosting tokens."""
     return {n: value for n, value in trainer.model.named_parameters() if value.requires_grad and "caspl_" not in n}
@@ -143,7 +174,14 @@ def tcp(case: dict[str, Any]) -> dict[str, Any]:
     return {"N_CTX": case["section"]["COOP"]["N_CTX"], "CTX_INIT": "", "W": 8.0, "LAYER": case["layer"]}
 
 
-SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
+def promptkd(case: dict[str, Any]) -> dict[str, Any]:
+    """PromptKD's release has keys of stage 1 in its section, and the teacher is always its own ViT-L/14."""
+    keys = {"N_CTX_VISION", "PROMPT_DEPTH_VISION", "PREC", "KD_WEIGHT", "TEMPERATURE"}
+    own = {key: value for key, value in case["section"]["PROMPTKD"].items() if key in keys}
+    return own | ({} if "teacher_tokens" in case else {"TEACHER_TEMPLATE": case["teacher_template"]})
+
+
+SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot, "PromptKD": promptkd}
 """Trainers whose published settings are not ours word for word -> our section of a case."""
 
 
@@ -169,6 +207,9 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     own = SECTIONS.get(trainer)
     if own is not None:
         settings |= {f"TRAINER__{own.__name__.upper()}__{key}": value for key, value in own(case).items()}
+    if trainer == "PromptKD":
+        tuned = "teacher_tokens" in case
+        settings["TRAINER__PROMPTKD__TEACHER"] = write_teacher(case, folder) if tuned else "recipe-wide"
     if trainer.startswith("KDPL_"):
         settings["TRAINER__KDPL__TEACHER"] = "recipe-1000"
         settings |= {f"TRAINER__KDPL__{key}": case["section"]["KDPL"][key] for key in ("CLASS_AGNOSTIC", "K_MAX")}

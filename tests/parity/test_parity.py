@@ -43,7 +43,8 @@ def build(case: dict[str, Any], folder: Path) -> Any:
     built = make_trainer(case_cfg(case, folder), case["classnames"])
     learned = {name: parameter.data for name, parameter in built.segments.learned().items()}
     for name in case["learnable"]:
-        target(name, learned).copy_(drawn(case, name))
+        place = target(name, learned)  # a convolution of one pixel is a matrix here
+        place.copy_(drawn(case, name).reshape(place.shape))
     covered = sum(int(np.prod(shape)) for shape in case["learnable"].values())
     assert covered == sum(p.numel() for p in built.model.parameters() if p.requires_grad)
     return built
@@ -65,6 +66,9 @@ def test_case(name: str, tmp_path: Path) -> None:
         agree_on_negatives(trainer, case, expected["logits_negative_before"], LOGITS_BEFORE)
 
     require_agreement(trainer, case, expected)
+    for name in [name for name in expected if "running_" in name]:
+        found = target(name.removeprefix("final/"), trainer.segments.tensors()).cpu().numpy()
+        np.testing.assert_allclose(found, expected[name], rtol=0, atol=LOGITS_AFTER)
 
     if "logits_negative_after" in expected:
         agree_on_negatives(trainer, case, expected["logits_negative_after"], LOGITS_AFTER)

@@ -1,6 +1,7 @@
 """Rows, order, differences, averages and the paper's figures in the base-to-new view."""
 
 import csv
+import statistics
 from pathlib import Path
 
 import pytest
@@ -137,13 +138,23 @@ def test_the_papers_average_needs_its_eleven_data_sets() -> None:
 
 def test_packaged_figures_agree_with_themselves() -> None:
     rows = paper_figures.rows("base2new")
-    assert len(rows) == 12 * 9
+    assert len(rows) == 12 * 10
     worst = max(abs(harmonic_mean(float(row["base"]), float(row["novel"])) - float(row["hm"])) for row in rows)
     assert worst < 0.02  # two decimals in three places
     assert len(paper_figures.rows("few_shot")) == 12 * 6
     assert {"imagenetv2", "imagenet_r"} <= paper_figures.rows("domain_generalization")[0].keys()
     with pytest.raises(CasPLError, match="base2new"):
         paper_figures.rows("cross_dataset")
+
+
+def test_every_methods_average_is_that_of_its_rows() -> None:
+    rows = paper_figures.rows("base2new")
+    for method in {row["method"] for row in rows}:
+        own = [row for row in rows if row["method"] == method]
+        (average,) = (row for row in own if row["dataset"] == "average")
+        for part in ("base", "novel"):
+            mean = statistics.fmean(float(row[part]) for row in own if row is not average)
+            assert mean == pytest.approx(float(average[part]), abs=0.02)
 
 
 def test_packaged_tables_are_all_known() -> None:

@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from dassl.data.data_manager import build_data_loader
 from dassl.data.repeatable import drawing_for
 from dassl.engine import TRAINER_REGISTRY
-from tests.cases import CASES, Case
+from tests.cases import AGNOSTIC, CASES, GUARDED, Case
 from tests.conftest import CLASSES
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
@@ -26,8 +26,10 @@ EPOCHS = 3
 FDBPL = tuple(f"TRAINER__FDBPL__{key}" for key in ("PCD", "WEIGHTS"))
 SHARED = [
     case
-    for case in CASES
-    if not TRAINER_REGISTRY.get(case.trainer).whole_batch and not case.trainer.startswith("FDBPL_")
+    for case in (*CASES, *GUARDED)
+    if not TRAINER_REGISTRY.get(case.trainer).whole_batch
+    and case not in AGNOSTIC
+    and not case.trainer.startswith("FDBPL_")
 ]
 """Rows whose batches several processes can share as they are."""
 

@@ -12,16 +12,16 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from caspl.model import Output
 from caspl.step import MODES, Batch, Precision, Step, Terms, accuracy
-from tests.cases import CASES, Case
+from tests.cases import AGNOSTIC, CASES, GUARDED, Case
 from tests.conftest import CLASSES
 from tests.step.fake import CUDA, Faker
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
 from tests.trainers.building import build
 
-LEARNING = [case for case in CASES if case.trained]
+LEARNING = [case for case in CASES if case.trained] + [*GUARDED]
 PAIRS = [(case, boosted) for case in LEARNING for boosted in (False, True)]
-NAMES = [("CasPL_" if boosted else "") + case.trainer for case, boosted in PAIRS]
+NAMES = [f"{'CasPL_' if boosted else ''}{case.trainer}{' agnostic' * (case in AGNOSTIC)}" for case, boosted in PAIRS]
 
 
 @pytest.fixture(autouse=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from caspl.step import MODES, Batch, Precision, Step, accuracy
 from caspl.step.graph import WARM, CudaRecorder, Recorded
-from tests.cases import CASES, Case
+from tests.cases import AGNOSTIC, CASES, GUARDED, Case
 from tests.conftest import CLASSES
 from tests.device import DEVICE
 from tests.step.tape import TapeRecorder
@@ -22,8 +22,9 @@ from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES
 from tests.trainers.building import batch, build
 
-PAIRS = [(case, boosted) for case in CASES if case.trained for boosted in (False, True)]
-NAMES = [("CasPL_" if boosted else "") + case.trainer for case, boosted in PAIRS]
+LEARNING = [case for case in CASES if case.trained] + [*GUARDED]
+PAIRS = [(case, boosted) for case in LEARNING for boosted in (False, True)]
+NAMES = [f"{'CasPL_' if boosted else ''}{case.trainer}{' agnostic' * (case in AGNOSTIC)}" for case, boosted in PAIRS]
 STEPS = WARM + 5
 on_a_cpu = pytest.mark.skipif(DEVICE.type != "cpu", reason="emulated on a CPU")
 
@@ -33,9 +34,8 @@ def trained(
 ) -> tuple[list[dict[str, float]], list[Tensor], Step]:
     """Numbers of some steps, the tokens after them, and the step."""
     step = trainer.step
-    made = Step(
-        trainer.model, trainer.losses, step.optimizer, step.precision, step.metrics, recorder, steering=step.steering
-    )
+    more = {"steering": step.steering, "choose": step.choose}
+    made = Step(step.model, trainer.losses, step.optimizer, step.precision, step.metrics, recorder, **more)
     made.begin_epoch()
     told = []
     for number, count in enumerate(counts):
@@ -186,7 +186,8 @@ def test_on_a_gpu(case: Case, boosted: bool, mode: str, clips: dict[str, str], t
     for recorder in (None, CudaRecorder(device)):
         trainer = build(case, boosted, clips, tmp_path / str(recorder is None), mode)
         precision = Precision(mode, device)
-        step = Step(trainer.model, trainer.losses, trainer.optim, precision, trainer.step.metrics, recorder)
+        own, more = trainer.step, {"steering": trainer.step.steering, "choose": trainer.step.choose}
+        step = Step(own.model, trainer.losses, trainer.optim, precision, own.metrics, recorder, **more)
         step.begin_epoch()
         told = [step(Batch.of(batch(number), device)) for number in range(STEPS)]
         found.append([float(numbers["loss"]) for numbers in told])

@@ -67,6 +67,29 @@ def test_the_teacher_does_not_look_where_its_features_are_kept(
     assert "120 views" not in capsys.readouterr().out
 
 
+def promptkd(runs: Runs, out: str, *more: str) -> list[str]:
+    few = ["OPTIM.MAX_EPOCH", "3", "TRAINER.PROMPTKD.PREC", "fp32", "TRAINER.PROMPTKD.SHOTS", "2"]
+    teacher = ["TRAINER.PROMPTKD.TEACHER", runs.clips["teacher"], "TRAINER.CASPL.VIEWS", "3"]
+    return runs.arguments("PromptKD", "PromptKD/vit_b16_c2_ep20_batch8_4+4ctx", out, *CROPS, *few, *teacher, *more)
+
+
+def test_promptkd_shares_the_store_of_its_teacher(
+    runs: Runs, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With phase 1, which has asked the teacher; and a store changes no bit."""
+    store = ["TRAINER.CASPL.STORE", str(runs.folder / "store")]
+    assert train.main(promptkd(runs, "online")) == 0
+    assert main(["build", *phase1(runs, "built", 3, "store")]) == 0
+    monkeypatch.setattr(CLIPTeacher, "encode_image", _never)
+    assert train.main(promptkd(runs, "kept", *store)) == 0
+    assert learned(runs.folder / "online") == learned(runs.folder / "kept") != {}
+    assert len(list(runs.folder.glob("store/*/*/store.json"))) == 1
+    monkeypatch.undo()
+    capsys.readouterr()
+    jitter = ["INPUT.TRANSFORMS", "('colorjitter','normalize')"]
+    assert "colorjitter" in refused(capsys, promptkd(runs, "wrong", *store, *jitter))
+
+
 def test_rounding_is_all_that_differs(runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
     assert train.main(phase1(runs, "rounded", 3)) == 0
     monkeypatch.setattr(CLIPTeacher, "named", property(lambda self: False, lambda self, value: None))

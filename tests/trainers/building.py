@@ -20,6 +20,8 @@ def build(case: Case, boosted: bool, clips: dict[str, str], folder: Path, precis
     name = ("CasPL_" if boosted else "") + case.trainer
     section = TRAINER_REGISTRY.get(name).section
     settings = {f"TRAINER__{section}__{key}": value for key, value in (case.options | {"PREC": precision}).items()}
+    settings |= case.more
+    settings |= {key: clips[value] for key, value in settings.items() if key.endswith("__TEACHER") and value in clips}
     settings |= {"DATASET__NAME": "EuroSAT", "OUTPUT_DIR": str(folder / "run"), "OPTIM__LR": 0.01}
     settings |= {"OPTIM__MAX_EPOCH": 1, "OPTIM__WARMUP_EPOCH": -1}
     settings["TRAINER__FDBPL__TEACHER"] = clips["teacher"]

@@ -96,8 +96,8 @@ def ivlp(
     return settings(section, batch, lr, epochs, **sizes, **WORDS, **more)
 
 
-def promptsrc(length: int, depth: int, epochs: int = 20, mean: int = 15, std: int = 1) -> Settings:
-    more = {"TEXT_LOSS_WEIGHT": 25, "IMAGE_LOSS_WEIGHT": 10, "GPA_MEAN": mean, "GPA_STD": std}
+def promptsrc(length: int, depth: int, epochs: int = 20, mean: int = 15, std: int = 1, **more: Any) -> Settings:
+    more |= {"TEXT_LOSS_WEIGHT": 25, "IMAGE_LOSS_WEIGHT": 10, "GPA_MEAN": mean, "GPA_STD": std}
     return ivlp((length, length), (depth, depth), epochs, section="PROMPTSRC", **more)
 
 
@@ -151,6 +151,10 @@ FILES: dict[str, Settings] = {
     "PromptSRC/vit_b16_c2_ep50_batch4_4+4ctx_few_shot": promptsrc(4, 9, 50, 30, 30),
     "CasPL_PromptSRC/vit_b16_c2_ep20_batch4_8+8ctx_cross_datasets_l3": promptsrc(8, 3, 20, 6, 10),
     "CasPL_PromptSRC/vit_b16_c2_ep50_batch4_8+8ctx_few_shot_l12": promptsrc(8, 12, 50, 30, 30),
+    "PromptSRC/vit_l14_c2_ep20_batch8_4+4ctx": promptsrc(4, 9, lr=0.005, batch=8) | {"MODEL.BACKBONE.NAME": "ViT-L/14"},
+    "PromptKD/vit_b16_c2_ep20_batch8_4+4ctx": settings(
+        "PROMPTKD", 8, 0.005, 20, N_CTX_VISION=4, PROMPT_DEPTH_VISION=9, KD_WEIGHT=1000.0, TEMPERATURE=1.0, PREC="fp16"
+    ),
     "MPL/vit_b4_c1_add2_rm1": mpl(9, 5, 0.0035),
     "KgCoOp/vit_b16_ep100_ctxv1": settings("KGCOOP", 128, 0.002, 100, N_CTX=4, W=8.0, **WORDS),
     "TCP/vit_b16_ep50": settings("TCP", 32, 0.002, 50, N_CTX=4, W=8.0, LAYER=8, ADAM_EPS=1e-3, **NO_WORDS)
@@ -188,7 +192,7 @@ OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "
 OURS_ALONE |= {
     name
     for name in FILES
-    if name.split("/")[0] in ("KgCoOp", "ProGrad", "PromptOT", "TCP", "FDBPL_CoOp", "FDBPL_PromptSRC")
+    if name.split("/")[0] in ("KgCoOp", "ProGrad", "PromptKD", "PromptOT", "TCP", "FDBPL_CoOp", "FDBPL_PromptSRC")
 }  # see docs/methods.md
 
 

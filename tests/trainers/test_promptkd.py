@@ -1,0 +1,176 @@
+"""PromptKD: its loss, its teachers, what is refused, and the images of a run from disk."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import train
+from caspl.batch_norm import BatchNorm
+from caspl.build import load_model
+from caspl.errors import CasPLError
+from caspl.losses import distillation
+from caspl.prompts.projected import Projector
+from caspl.step.precision import Precision
+from caspl.teachers import tuned
+from caspl.teachers.tuned import load_tuned
+from tests.cases import CASES
+from tests.conftest import CLASSES, boosting_file
+from tests.runs import Runs
+from tests.trainers.building import batch, build, logits
+
+ROW = next(case for case in CASES if case.trainer == "PromptKD")
+OTHERS = ["an old name", "Forest"]
+
+
+def teacher_run(clips: dict[str, str], folder: Path, case: str = "PromptSRC", **more: Any) -> str:
+    """A method trained for a step on the teacher; the folder of its run."""
+    row = next(one for one in CASES if one.trainer == case)
+    more = {"OUTPUT_DIR": str(folder / "teacher")} | more
+    trainer = build(row, False, clips | {"student": clips["teacher"]}, folder, **more)
+    trainer.save_model(0, trainer.output_dir)
+    return str(folder / "teacher")
+
+
+def test_the_loss_by_hand() -> None:
+    """Worked out for two images and three classes: the sum over both of KL, by six numbers, times 1000."""
+    teacher, student = torch.tensor([[2.0, 1, 0], [0, 3, 0]]), torch.tensor([[1.0, 1, 0], [0, 1, 2]])
+    assert 1000 * float(distillation(student, teacher, 1.0, "mean")) == pytest.approx(193.44, abs=0.01)
+    assert 1000 * float(distillation(student, teacher, 2.0, "mean")) == pytest.approx(252.96, abs=0.02)
+
+
+def test_normalisation_is_torchs() -> None:
+    torch.manual_seed(0)
+    ours, theirs = BatchNorm(5), nn.BatchNorm1d(5)
+    for images in (torch.randn(4, 5), 3 + torch.randn(2, 5)):
+        torch.testing.assert_close(ours(images), theirs(images))
+    torch.testing.assert_close(ours.running_var, theirs.running_var)
+    assert torch.equal(ours.eval()(images), theirs.eval()(images))
+
+
+def test_a_fixed_projector_stays() -> None:
+    projector = Projector(3, 4)
+    fixed, images = projector.fixed(), torch.randn(2, 3)
+    before = fixed(images)
+    projector(images)
+    nn.init.zeros_(projector.last.weight)
+    assert torch.equal(fixed(images), before)
+
+
+@pytest.mark.parametrize("boosted", [False, True])
+def test_a_prompted_teacher(boosted: bool, clips: dict[str, str], tmp_path: Path) -> None:
+    """Class features and logits are those of the model that its run has left, of any names; labels do not matter."""
+    run = teacher_run(clips, tmp_path)
+    trainer = build(replace(ROW, options=ROW.options | {"TEACHER": run}), boosted, clips, tmp_path)
+    model = load_model(run)
+    with torch.no_grad():
+        torch.testing.assert_close(trainer.class_features(OTHERS), model.for_classes(OTHERS).encode_text())
+        torch.testing.assert_close(trainer.model.encode_text(), model.for_classes(CLASSES).encode_text())
+    assert trainer.trained_on()["teacher"]["dataset"] == "EuroSAT"
+    losses = []
+    for shift in (0, 1):
+        given = batch()
+        given["label"] = (given["label"] + shift) % len(CLASSES)
+        losses.append(float(trainer.step.compute(trainer.batch_of(given))[0].detach()))
+    assert losses[0] == losses[1]
+
+
+def test_class_names_are_encoded_some_at_a_time(
+    clips: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encoder = load_tuned(teacher_run(clips, tmp_path), Precision("fp32", torch.device("cpu")))
+    whole = encoder.encode_text(CLASSES)
+    monkeypatch.setattr(tuned, "CHUNK", 3)
+    torch.testing.assert_close(encoder.encode_text(CLASSES), whole)
+
+
+@pytest.mark.parametrize(
+    ("name", "sentence"),
+    [
+        ("", "PromptKD has no teacher: TRAINER.PROMPTKD.TEACHER is the folder of a run on the teacher"),
+        ("missing/run", r"unknown CLIP 'missing/run'.*the folder of a run on the teacher \(stage 1"),
+        ("missing/model.pth.tar-20", r"there is no run and no checkpoint at missing/model.pth.tar-20.*stage 1"),
+        ("EMPTY", "holds no checkpoint: name the folder of one run.*stage 1"),
+        ("CoCoOp", r"are made for each image.*as PromptSRC does.*stage 1"),
+    ],
+)
+def test_what_is_no_teacher_is_refused_when_it_is_built(
+    name: str, sentence: str, clips: dict[str, str], tmp_path: Path
+) -> None:
+    (tmp_path / "EMPTY").mkdir()
+    given = {"EMPTY": str(tmp_path / "EMPTY"), "CoCoOp": ""}.get(name, name)
+    given = teacher_run(clips, tmp_path, "CoCoOp") if name == "CoCoOp" else given
+    with pytest.raises(CasPLError, match=sentence):
+        build(replace(ROW, options=ROW.options | {"TEACHER": given}), False, clips, tmp_path)
+
+
+def test_a_run_is_evaluated_with_its_own_teacher(clips: dict[str, str], tmp_path: Path) -> None:
+    """By what the teacher is, wherever it lies."""
+
+    def of(teacher: str) -> Any:
+        return build(replace(ROW, options=ROW.options | {"TEACHER": teacher}), False, clips, tmp_path)
+
+    run = teacher_run(clips, tmp_path)
+    trainer = of(run)
+    trainer.train_loader_x = []
+    trainer.before_train()
+    trainer.forward_backward(batch())
+    trainer.save_model(0, trainer.output_dir)
+    moved = str(Path(run).rename(tmp_path / "moved"))
+    again = of(moved)
+    again.load_model(trainer.output_dir)
+    assert torch.equal(logits(again), logits(trainer))
+    other = of("teacher")
+    with pytest.raises(CasPLError, match=r"TRAINER\.PROMPTKD\.TEACHER held something else"):
+        other.load_model(trainer.output_dir)
+    with pytest.raises(CasPLError, match="does not say how its model is built"):
+        load_model(trainer.output_dir)
+
+
+def test_batches_of_one_and_boosting_tokens_for_texts(clips: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(CasPLError, match="BATCH_SIZE is 2 or more"):
+        build(ROW, False, clips, tmp_path, DATALOADER__TRAIN_X__BATCH_SIZE=1)
+    with pytest.raises(CasPLError, match="two images a batch or more"):
+        build(ROW, False, clips, tmp_path).forward_backward(batch(count=1))
+    file = boosting_file(tmp_path / "text.safetensors", vision=False)
+    with pytest.raises(CasPLError, match="these boosting tokens are for texts"):
+        build(ROW, True, clips, tmp_path, TRAINER__CASPL__BOOSTING=str(file))
+
+
+@pytest.mark.parametrize("boosted", [False, True])
+def test_from_disk_the_images_of_all_classes_are_looked_at(
+    boosted: bool, runs: Runs, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run on the base classes with four shots: its teacher had these; tests on new classes need no training."""
+    caplog.set_level(logging.INFO)
+    name = "CasPL_PromptKD" if boosted else "PromptKD"
+    given = ["TRAINER.PROMPTKD.PREC", "fp32", "TRAINER.PROMPTKD.TEACHER", runs.clips["teacher"]]
+    given += [
+        "OPTIM.MAX_EPOCH",
+        "1",
+        "DATASET.NUM_SHOTS",
+        "4",
+        "DATALOADER.TRAIN_X.BATCH_SIZE",
+        "4",
+        "TRAIN.PRINT_FREQ",
+        "1",
+    ]
+    if boosted:
+        given += ["TRAINER.CASPL.BOOSTING", str(boosting_file(runs.folder / "boosting.safetensors"))]
+    file = "PromptKD/vit_b16_c2_ep20_batch8_4+4ctx"
+    base = ["DATASET.SUBSAMPLE_CLASSES", "base"]
+    assert train.main(runs.arguments(name, file, "run", *given, *base)) == 0
+    log = (runs.folder / "run" / "log.txt").read_text()
+    assert "images of 10 classes, without labels" in log
+    load = ["--eval-only", "--model-dir", str(runs.folder / "run"), "DATASET.SUBSAMPLE_CLASSES", "new"]
+    assert train.main(runs.arguments(name, file, "new", *given, *load)) == 0
+    few = ["TRAINER.PROMPTKD.SHOTS", "2"]
+    assert train.main(runs.arguments(name, file, "few", *given, *base, *few)) == 0
+    for run, images in (("run", 5), ("few", 2)):  # of ten images a class five are for training
+        assert f"batch [1/{10 * images // 4}]" in (runs.folder / run / "log.txt").read_text()
