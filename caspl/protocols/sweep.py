@@ -11,7 +11,7 @@ from caspl.errors import CasPLError
 from caspl.protocols.protocol import read_protocol, worded
 from caspl.protocols.request import Request
 
-KEYS = ("protocol", "datasets", "methods", "seeds", "shots", "targets", "options", "vary", "vary_boosting")
+KEYS = ("protocol", "datasets", "methods", "seeds", "shots", "targets", "options", "vary", "vary_boosting", "boosting_seed")
 VALIDATED = ("TRAINER.RECORD.VALIDATE", "True")
 """Where settings vary, runs are tested on their validation images too, so that one can be chosen."""
 
@@ -21,8 +21,8 @@ def requests_of(content: Mapping[str, Any], name: str, request: Request) -> list
 
     Args:
         content: ``protocol``, and perhaps ``datasets``, ``methods``, ``seeds``, ``shots``, ``targets``, ``options``
-            (KEY: value, of the adapting runs), and KEY -> list of values in ``vary`` (of the adapting runs) and
-            ``vary_boosting`` (of phase 1).
+            (KEY: value, of the adapting runs), ``boosting_seed`` (of phase 1; ``same``: each run's own), and KEY ->
+            list of values in ``vary`` (of the adapting runs) and ``vary_boosting`` (of phase 1).
         name: of the table.
         request: what the command line asks for; it counts where it says something.
 
@@ -42,6 +42,7 @@ def requests_of(content: Mapping[str, Any], name: str, request: Request) -> list
         targets=request.targets or listed("targets"),
         shots=request.shots or listed("shots"),
         seeds=request.seeds or listed("seeds"),
+        boosting_seed=request.boosting_seed if request.boosting_seed is not None else _boosting_seed(content),
     )
     given = _words(tuple((key, str(value)) for key, value in content.get("options", {}).items()))
     made = []
@@ -62,7 +63,9 @@ def requests_of(content: Mapping[str, Any], name: str, request: Request) -> list
 def _check(content: Mapping[str, Any], table: str) -> None:
     if not isinstance(content.get("protocol"), str) or set(content) - set(KEYS):
         raise CasPLError(f"the table {table} must hold protocol, and no other keys than {', '.join(KEYS[1:])}")
-    for name in KEYS[1:]:
+    if _boosting_seed(content) is not None and type(_boosting_seed(content)) is not int:
+        raise CasPLError(f"the table {table}: boosting_seed is a number, or same: that of each run")
+    for name in KEYS[1:-1]:
         if name == "options":
             given = content.get(name, {})
             if not isinstance(given, Mapping) or not all(isinstance(key, str) for key in given):
@@ -81,6 +84,11 @@ def _check(content: Mapping[str, Any], table: str) -> None:
         if odd or (name in content and not value):
             what = f"not {odd[0]!r}" if odd else "and not empty"
             raise CasPLError(f"the table {table}: {name} holds names or numbers, {what}")
+
+
+def _boosting_seed(content: Mapping[str, Any]) -> Any:
+    given = content.get("boosting_seed")
+    return -1 if given == "same" else given
 
 
 def _combinations(vary: Mapping[str, list[Any]]) -> list[tuple[tuple[str, str], ...]]:
