@@ -339,7 +339,9 @@ def test_a_table_of_ones_own_as_the_documents_have_it(tmp_path: Path) -> None:
     path.write_text(block)
     runs = plan_all(parts_of(str(path), request("base2new", seeds=())))
     kinds = Counter(value(run, "--trainer") for run in runs)
-    assert kinds == {"CasPL": 2 * 2, "CasPL_PromptSRC": 2 * 2 * 2 * 3 * 2}
+    assert kinds == {"CasPL": 2 * 2 * 3, "CasPL_PromptSRC": 2 * 2 * 2 * 3 * 2}
+    cascades = [run for run in runs if value(run, "--trainer") != "CasPL"]
+    assert all(value(run, "TRAINER.CASPL.BOOSTING_SEED") == value(run, "--seed") for run in cascades)
     assert all("TRAINER.RECORD.VALIDATE" in run.arguments for run in runs if run.needs)
     assert {value(run, "TEST.PER_CLASS_RESULT") for run in runs if run.needs} == {"True"}
     shown = show.commands(parts_of(str(path), request("base2new", seeds=())), Path("out"))
@@ -364,6 +366,7 @@ def test_a_table_of_ones_own_as_the_documents_have_it(tmp_path: Path) -> None:
         ("protocol: base2new\ndatasets: [1]", "datasets holds names or numbers, not 1"),
         ("protocol: base2new\nmethods: []", "methods holds names or numbers, and not empty"),
         ("protocol: 5", "must hold protocol"),
+        ("protocol: base2new\nboosting_seed: own", "boosting_seed is a number, or same"),
         ("protocol: base2new\nvary: {5: [1]}", "vary holds KEY: [values]"),
         ("protocol: base2new\noptions: {3: 4}", "options holds KEY: value"),
         ("parts: []", "parts is a list of tables, and stands alone"),

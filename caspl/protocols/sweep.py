@@ -11,7 +11,8 @@ from caspl.errors import CasPLError
 from caspl.protocols.protocol import read_protocol, worded
 from caspl.protocols.request import Request
 
-KEYS = ("protocol", "datasets", "methods", "seeds", "shots", "targets", "options", "vary", "vary_boosting", "boosting_seed")
+LISTS = ("datasets", "methods", "seeds", "shots", "targets")
+KEYS = ("protocol", *LISTS, "options", "vary", "vary_boosting", "boosting_seed")
 VALIDATED = ("TRAINER.RECORD.VALIDATE", "True")
 """Where settings vary, runs are tested on their validation images too, so that one can be chosen."""
 
