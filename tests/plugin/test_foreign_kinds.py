@@ -139,7 +139,7 @@ def test_a_block_that_grows_is_followed_among_patches_and_refused_in_text(
     trainer, images = made(growing("image", seen), clips, tmp_path, check=False), batch(0, 0)["img"]
     logits(trainer, images)
     # By hand, with the boosting tokens at the very end of the sequence.
-    tower, tokens = trainer.model.image_encoder, trainer._caspl_insertions[0].segment.values
+    tower, tokens = trainer.model.image_encoder, trainer._caspl_boosted.insertions[0].segment.values
     blocks = [block.block if isinstance(block, Growing) else block for block in tower.transformer.resblocks]
     x = tower.conv1(images).flatten(2).transpose(1, 2)
     x = torch.cat([tower.class_embedding.expand(len(x), 1, -1), x], dim=1) + tower.positional_embedding

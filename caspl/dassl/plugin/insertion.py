@@ -74,14 +74,16 @@ class Insertion:
         self.name = str(tower)
         self.kind = tower.kind
         self.ran = False
+        self.unknown = ""  # why the place is not known, where none of the texts says it
         self.half = False
         self.segment = segment
         self._text = tower.kind == "text"
         self._position = tower.positional_embedding
         self.start = (self._position.shape[0] + 1) // 2 if start is None and not self._text else start
         self._padding = padding
-        self._norm = getattr(tower.module, "ln_pre", None)
+        self._norm = tower.norm
         self._last = len(tower.blocks) - 1
+        self.hooked = frozenset(map(id, tower.blocks))
         self._declared_axis = _declared_axis(tower.blocks[0])
         self._axis: int | None = None
         self._passes: dict[int, _Pass] = {}
@@ -104,7 +106,8 @@ class Insertion:
         start = now.start if now.start is not None else self.start
         if start is None:
             raise CasPLError(
-                f"{self.name} runs on texts whose token ids are not passed to it, and several texts of the classes "
+                self.unknown
+                or f"{self.name} runs on texts whose token ids are not passed to it, and several texts of the classes "
                 "have the name at different positions: say which place is meant with "
                 "caspl.plugin.cascade(..., class_start=...), or leave the text plain with text=False"
             )
