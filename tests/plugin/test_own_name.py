@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import logging
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,7 @@ def test_a_trainer_without_phase_is_what_it_was(clips: dict[str, str], tmp_path:
     assert (made.__name__, made.__module__, made.__doc__) == (Whole.__name__, Whole.__module__, Whole.__doc__)
     trainer = made(cfg)
     assert isinstance(trainer, Whole)
+    assert isinstance(copy.copy(trainer), Whole)
     trainer.save_model(0, str(tmp_path / "run"))
     trainer.load_model(str(tmp_path / "run"), epoch=1)
 

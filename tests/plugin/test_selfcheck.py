@@ -128,6 +128,23 @@ class Drawing(standins.CoOp):
         return text, 100 * noisy @ text.t(), self.model.logit_scale
 
 
+class Remembering(standins.CoOp):
+    """Keeps its text features from its first evaluation on (MMRL)."""
+
+    def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
+        model: Any = super().assemble(clip, names)
+        model.remembered = None
+        first = model.features
+
+        def features(images: Tensor) -> tuple[Tensor, Tensor]:
+            if model.training or model.remembered is None:
+                model.remembered = first(images)[1]
+            return F.normalize(model.image_encoder(images), dim=-1), model.remembered
+
+        model.features = features
+        return model
+
+
 class InSteps(standins.CoOp):
     """Keeps counts, changes its buffers and draws in each step, before it takes the gradient."""
 
@@ -139,7 +156,7 @@ class InSteps(standins.CoOp):
         return super().loss(images, labels)
 
 
-@pytest.mark.parametrize("trainer", [Drawing, InSteps])
+@pytest.mark.parametrize("trainer", [Drawing, Remembering, InSteps])
 def test_answers_of_other_kinds_pass_and_leave_no_trace(
     trainer: Any, clips: dict[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

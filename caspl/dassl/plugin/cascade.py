@@ -22,7 +22,7 @@ from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.kept import Kept, kept_features
 from caspl.dassl.plugin.loose import find_loose
 from caspl.dassl.plugin.own_name import require_no_phase
-from caspl.dassl.plugin.probe import Probe, untouched
+from caspl.dassl.plugin.probe import Probe, with_gradients
 from caspl.dassl.plugin.rivals import Rivals
 from caspl.dassl.plugin.selfcheck import Boosted, check
 from caspl.dassl.plugin.stored import store
@@ -118,8 +118,8 @@ def cascaded(trainer: type, hints: Hints) -> type:
             modules = modules_of(self)
             infer = partial(super().model_inference, images.to(self.device))
             tokens = [insertion.segment.values for insertion in self._caspl_boosted.insertions]
-            with untouched(self, modules, tokens):
-                check(type(self).__name__, self._caspl_boosted, Probe(modules, infer, step))
+            with with_gradients(tokens):
+                check(type(self).__name__, self._caspl_boosted, Probe(self, modules, infer, step))
 
         def test(self, *args: Any, **kwargs: Any) -> Any:
             result = super().test(*args, **kwargs)

@@ -37,9 +37,9 @@ def by_phase(trainer: type) -> type:
     class OwnName(trainer):
         caspl_own = trainer
 
-        def __new__(cls, cfg: CfgNode, *args: Any, **kwargs: Any) -> Any:
-            phase = asked_phase(cfg)
-            if phase == 0 or cls is not OwnName:
+        def __new__(cls, cfg: CfgNode | None = None, *args: Any, **kwargs: Any) -> Any:
+            phase = 0 if cfg is None else asked_phase(cfg)  # none: a copy is made
+            if cfg is None or phase == 0 or cls is not OwnName:
                 return super().__new__(cls)
             name = PHASE_1 if phase == 1 else BOOSTED_PREFIX + trainer.__name__
             if name not in TRAINER_REGISTRY.registered_names():
@@ -52,8 +52,9 @@ def by_phase(trainer: type) -> type:
 
         def build_model(self) -> None:
             super().build_model()
-            for registered in self.get_model_names():
-                refuse_boosted(trainer.__name__, unwrapped(self._models[registered]))
+            for module in map(unwrapped, self._models.values()):
+                if isinstance(module, nn.Module):
+                    refuse_boosted(trainer.__name__, module)
 
     OwnName.__name__, OwnName.__qualname__ = trainer.__name__, trainer.__qualname__
     OwnName.__doc__, OwnName.__module__ = trainer.__doc__, trainer.__module__

@@ -26,22 +26,26 @@ class Probe:
     """Asks.
 
     Args:
-        modules: all that the trainer runs.
+        owner: the trainer, whose own attributes are put back too.
+        modules: all that it runs, with their parts.
         infer: a batch as in evaluation.
         step: a training step on a batch; None where nothing trains.
     """
 
     def __init__(
-        self, modules: Sequence[nn.Module], infer: Callable[[], Any], step: Callable[[], Any] | None = None
+        self,
+        owner: object,
+        modules: Sequence[nn.Module],
+        infer: Callable[[], Any],
+        step: Callable[[], Any] | None = None,
     ) -> None:
-        self._modes = [(module, module.training) for module in modules]
-        self._infer, self._step = infer, step
+        self._owner, self._modules, self._infer, self._step = owner, modules, infer, step
 
     def logits(self) -> list[Tensor]:
         """All numbers that are inferred in eval mode, with gradients if the trainer lets them through."""
-        for module, _ in self._modes:
-            module.training = False
-        with _alike(), torch.enable_grad():
+        with _untouched(self._owner, self._modules), _alike(), torch.enable_grad():
+            for module in self._modules:
+                module.training = False
             found = self._infer()
         parts = found if isinstance(found, list | tuple) else [found]
         tensors = [part.float() for part in parts if isinstance(part, Tensor) and part.is_floating_point()]
@@ -57,8 +61,6 @@ class Probe:
         """
         if self._step is None:
             return None
-        for module, training in self._modes:
-            module.training = training
         backward = torch.autograd.backward
 
         def stop(tensors: Any, *args: Any, **kwargs: Any) -> None:
@@ -67,7 +69,7 @@ class Probe:
 
         torch.autograd.backward = stop  # Tensor.backward calls it too
         try:
-            with _alike(), torch.enable_grad():
+            with _untouched(self._owner, self._modules), _alike(), torch.enable_grad():
                 self._step()
         except _FirstLoss as first:
             return first.loss
@@ -108,19 +110,27 @@ def _alike() -> Iterator[None]:
 
 
 @contextmanager
-def untouched(owner: object, modules: Sequence[nn.Module], tokens: Sequence[Tensor]) -> Iterator[None]:
-    """Put everything back: attributes, what trains, buffers and modes. Meanwhile the tokens have gradients.
-
-    Args:
-        owner: a plain object whose attributes are put back too.
-        modules: all modules, with their parts.
-        tokens: boosting tokens.
-    """
+def _untouched(owner: object, modules: Sequence[nn.Module]) -> Iterator[None]:
+    """Put everything back: attributes (what is kept from one call to the next), what trains, buffers and modes."""
     held = [owner, *modules]
     attributes = [{key: _copied(value) for key, value in vars(item).items()} for item in held]
     tensors = {id(value): value for module in modules for value in module._buffers.values() if value is not None}
     tensors |= {id(value): value for module in modules for value in module.parameters(False) if value.requires_grad}
     kept = [(value, value.detach().clone()) for value in tensors.values()]
+    try:
+        yield
+    finally:
+        for item, before in zip(held, attributes, strict=True):
+            vars(item).clear()
+            vars(item).update(before)
+        for value, earlier in kept:
+            if not torch.equal(value, earlier):
+                value.data.copy_(earlier)
+
+
+@contextmanager
+def with_gradients(tokens: Sequence[Tensor]) -> Iterator[None]:
+    """Boosting tokens have gradients, meanwhile."""
     learned = [value.requires_grad for value in tokens]
     try:
         for value in tokens:
@@ -129,12 +139,6 @@ def untouched(owner: object, modules: Sequence[nn.Module], tokens: Sequence[Tens
     finally:
         for value, flag in zip(tokens, learned, strict=True):
             value.requires_grad_(flag)
-        for item, before in zip(held, attributes, strict=True):
-            vars(item).clear()
-            vars(item).update(before)
-        for value, earlier in kept:
-            if not torch.equal(value, earlier):
-                value.data.copy_(earlier)
 
 
 def _copied(value: Any) -> Any:
