@@ -1,6 +1,6 @@
 """Try CasPL in any checkout: one row for a trainer, in about a minute.
 
-    python -m tests.external --repo PATH --trainer X [--config FILE] [--own-name] [--opts KEY VALUE...]
+    python -m tests.external --repo PATH --trainer X [--config FILE] [--own-name] [--hints ARGUMENTS] [--opts ...]
 
 The checkout is copied, its train.py gets the plug-in's two lines, and three runs follow on a miniature EuroSAT with
 small random CLIPs, on a CPU: X as it is on whatever ``dassl`` is installed, phase 1, and CasPL_X on the base classes.
@@ -21,17 +21,25 @@ HEAD = "| code base | trainer | engine | phase 1 | phase 2 | tokens reach | self
 NOT_THEIRS = ("__pycache__", ".git", "Dassl*", "output", "data")
 
 
-def open_any(source: Path, target: Path) -> Checkout:
-    """Copy a checkout and add the two lines behind its own ``extend_cfg(cfg)``, wherever its imports are."""
+def open_any(source: Path, target: Path, trainer: str = "", hints: str = "") -> Checkout:
+    """Copy a checkout and add the two lines behind its own ``extend_cfg(cfg)``, wherever its imports are.
+
+    Args:
+        source: the checkout.
+        target: the copy.
+        trainer: one that is cascaded with hints.
+        hints: arguments of ``caspl.plugin.cascade``, as in Python: ``text=False``.
+    """
     commit = subprocess.run(
         ["git", "-C", str(source), "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
     )
     shutil.copytree(source, target, ignore=shutil.ignore_patterns(*NOT_THEIRS))
     script = target / "train.py"
     text = script.read_text()
-    text, found = re.subn(
-        r"^( +)(extend_cfg\(cfg\).*)$", r"\1\2\n\1import caspl.plugin; caspl.plugin.extend_cfg(cfg)", text, flags=re.M
-    )
+    lines = ["import caspl.plugin", "from dassl.engine import TRAINER_REGISTRY"]
+    lines += [f"caspl.plugin.cascade(TRAINER_REGISTRY.get({trainer!r}), {hints})"] if hints else []
+    added = "; ".join([*lines, "caspl.plugin.extend_cfg(cfg)"])
+    text, found = re.subn(r"^( +)(extend_cfg\(cfg\).*)$", rf"\1\2\n\1{added}", text, flags=re.M)
     if not found:
         raise SystemExit(f"{script} does not call extend_cfg(cfg): add the plug-in's two lines there by hand")
     script.write_text(text)
@@ -49,9 +57,18 @@ def config_of(checkout: Checkout, trainer: str) -> Path:
     raise SystemExit(f"no config of {trainer} below {configs}: name one with --config")
 
 
-def row(setting: Setting, source: Path, trainer: str, config: str, own_name: bool = False) -> str:
-    """The three runs of a trainer; with ``own_name`` both phases under its own name, by TRAINER.CASPL.PHASE."""
-    checkout = open_any(source, setting.work / f"{source.name}-{trainer}")
+def row(setting: Setting, source: Path, trainer: str, config: str = "", own_name: bool = False, hints: str = "") -> str:
+    """The three runs of a trainer.
+
+    Args:
+        setting: where and with what.
+        source: a checkout.
+        trainer: one of its trainers.
+        config: a config file in it; empty: one is looked for.
+        own_name: both phases under the trainer's own name, by ``TRAINER.CASPL.PHASE``.
+        hints: arguments of ``caspl.plugin.cascade``.
+    """
+    checkout = open_any(source, setting.work / f"{source.name}-{trainer}", trainer, hints)
     file = Path(config) if config else config_of(checkout, trainer)
     boosting = ["TRAINER.CASPL.BOOSTING_DIR", str(setting.work / "boosting"), *BOOST]
     base = ["DATASET.SUBSAMPLE_CLASSES", "base", "DATASET.NUM_SHOTS", "4"]
