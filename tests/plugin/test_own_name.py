@@ -50,6 +50,10 @@ def test_both_phases_under_the_trainers_own_name(eurosat: Path, clips: dict[str,
             "error: this checkpoint holds boosting tokens: it is of CasPL_CoOp, and CoOp would run it without them"
         )
     )
+    named = run("CasPL_CoOp", tmp_path / "named", eurosat, clips, *checkpoint, "TRAINER.CASPL.BOOSTING_DIR",
+                str(tmp_path / "boosting"))  # fmt: skip
+    assert named.returncode == 0, named.stderr
+    assert accuracy in named.stdout
     both = run("CasPL_CoOp", tmp_path, eurosat, clips, "TRAINER.CASPL.PHASE", "1")
     assert "TRAINER.CASPL.PHASE is 1, but --trainer CasPL_CoOp is phase 2" in both.stderr
 
