@@ -22,7 +22,7 @@ from caspl.dassl.plugin.insertion import Insertion, insert
 from caspl.dassl.plugin.kept import Kept, kept_features
 from caspl.dassl.plugin.loose import find_loose
 from caspl.dassl.plugin.own_name import require_no_phase
-from caspl.dassl.plugin.probe import Probe, with_gradients
+from caspl.dassl.plugin.probe import Probe, alike, with_gradients
 from caspl.dassl.plugin.rivals import Rivals
 from caspl.dassl.plugin.selfcheck import Boosted, check
 from caspl.dassl.plugin.stored import store
@@ -236,7 +236,7 @@ def some_images(trainer: Any) -> Tensor | None:
     dataset = getattr(vars(trainer).get("train_loader_x"), "dataset", ())
     if not len(dataset):
         return None
-    with torch.random.fork_rng():
+    with alike():
         found = [dataset[index]["img"] for index in range(min(4, len(dataset)))]
     return torch.stack([item[0] if isinstance(item, list | tuple) else item for item in found])
 

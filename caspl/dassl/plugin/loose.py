@@ -10,6 +10,7 @@ from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -43,14 +44,14 @@ class LooseTower(ForeignTower):
     @property
     def positional_embedding(self) -> Tensor:
         key = "visual.positional_embedding" if self.kind == "image" else "positional_embedding"
-        return self.clip.openai_state_dict()[key]
+        return self.clip.openai_state_dict()[key].to(self._device)
 
     @property
     def norm(self) -> Any:
         if self.kind == "text":
             return None
         norm = self.clip.visual.ln_pre
-        weight, bias, eps = norm.weight.detach(), norm.bias.detach(), norm.eps
+        weight, bias, eps = norm.weight.detach().to(self._device), norm.bias.detach().to(self._device), norm.eps
 
         def apply(x: Tensor) -> Tensor:
             own = (weight.to(x.device).float(), bias.to(x.device).float())
@@ -68,6 +69,10 @@ class LooseTower(ForeignTower):
         for layer, block in enumerate(self.parts):
             found |= _named(block, f"{PREFIX[self.kind]}.{layer}.", expected)
         return found
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.parts[0].parameters()).device
 
     def __str__(self) -> str:
         return f"the {self.kind} tower's blocks {self.path} ({type(self.module).__name__})"

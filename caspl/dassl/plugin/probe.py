@@ -43,7 +43,7 @@ class Probe:
 
     def logits(self) -> list[Tensor]:
         """All numbers that are inferred in eval mode, with gradients if the trainer lets them through."""
-        with _untouched(self._owner, self._modules), _alike(), torch.enable_grad():
+        with _untouched(self._owner, self._modules), alike(), torch.enable_grad():
             for module in self._modules:
                 module.training = False
             found = self._infer()
@@ -69,7 +69,7 @@ class Probe:
 
         torch.autograd.backward = stop  # Tensor.backward calls it too
         try:
-            with _untouched(self._owner, self._modules), _alike(), torch.enable_grad():
+            with _untouched(self._owner, self._modules), alike(), torch.enable_grad():
                 self._step()
         except _FirstLoss as first:
             return first.loss
@@ -95,8 +95,8 @@ def _parts(answer: Sequence[Tensor] | Tensor) -> Sequence[Tensor]:
 
 
 @contextmanager
-def _alike() -> Iterator[None]:
-    """The same random numbers each time; those outside stay what they were."""
+def alike() -> Iterator[None]:
+    """The same random numbers each time, of torch, numpy and Python; those outside stay what they were."""
     states = random.getstate(), np.random.get_state()
     try:
         with torch.random.fork_rng():
