@@ -72,7 +72,9 @@ def test_a_stack_of_reference_features_is_boosted(
     assert "PromptLearner.ori_embedding" in caplog.text
     assert caplog.text.count("self-check: passed") == 2
     torch.manual_seed(0)
-    plain = train(foreign(Stacked, config("PromptSRC", DEEP, clips["student"], tmp_path), CLASSES), batch, 1, 2)
+    with caplog.at_level(logging.INFO, "caspl"):
+        plain = train(foreign(Stacked, config("PromptSRC", DEEP, clips["student"], tmp_path), CLASSES), batch, 1, 2)
+    assert "of the shape of text features, left as made: PromptLearner.ori_embedding" in caplog.text
     assert abs(plain[0] - losses[1][0]) > 1e-3
 
 
