@@ -8,6 +8,7 @@ These names are what all forks share, since OpenAI's weights are loaded into the
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -48,8 +49,18 @@ class ForeignTower:
 
     @property
     def norm(self) -> Any:
-        """What its tokens pass before the first block; None if nothing."""
+        """What the tower puts its tokens through before its blocks; None if nothing."""
         return getattr(self.module, "ln_pre", None)
+
+    @property
+    def listeners(self) -> list[nn.Module]:
+        """What token ids may be passed to."""
+        return [self.module, getattr(self.module, "token_embedding", self.module)]
+
+    @property
+    def path(self) -> str:
+        """What names it in its model."""
+        return self.name
 
     def weights(self) -> dict[str, Tensor]:
         """Its tensors under OpenAI's names, whatever the fork has added among them."""
@@ -81,26 +92,31 @@ def every_path(model: nn.Module, kind: str) -> list[ForeignTower]:
     return [ForeignTower(kind, name, module) for name, module in named if _kind(module) == kind]
 
 
-def adapted_tower(model: nn.Module, kind: str, name: str = "") -> ForeignTower | None:
+def adapted_tower(
+    model: nn.Module, kind: str, name: str = "", loose: Callable[[], Sequence[ForeignTower]] = tuple
+) -> ForeignTower | None:
     """The tower that is adapted: the outermost one. Deeper ones are references and teachers.
 
     Args:
         model: of a trainer.
         kind: ``image`` or ``text``.
         name: of the tower, where the outermost one is not meant.
+        loose: finds towers without OpenAI's names; asked where no other is found, or where one is named.
 
     Raises:
         CasPLError: if several stand equally far outside, or if there is none of that name.
     """
     towers = find_towers(model, kind)
     if name:
-        named = [tower for tower in towers if tower.name == name]
+        known = [*towers, *loose()]
+        named = [tower for tower in known if tower.path == name]
         if not named:
             raise CasPLError(
                 f"{type(model).__name__}.{name} is no {kind} tower of a CLIP: expected is a module with "
-                f"{EXPECTED[kind]}; there are {', '.join(map(str, towers)) or 'none'}"
+                f"{EXPECTED[kind]}; there are {', '.join(map(str, known)) or 'none'}"
             )
         return named[0]
+    towers = towers or list(loose())
     if not towers:
         return None
     outermost = [tower for tower in towers if tower.name.count(".") == towers[0].name.count(".")]
@@ -108,8 +124,8 @@ def adapted_tower(model: nn.Module, kind: str, name: str = "") -> ForeignTower |
     choice = usual or outermost
     if len(choice) > 1:
         raise CasPLError(
-            f"{type(model).__name__} has several {kind} towers ({', '.join(tower.name for tower in choice)}): say "
-            f"which one is adapted with caspl.plugin.cascade(..., {kind}_tower='{choice[0].name}')"
+            f"{type(model).__name__} has several {kind} towers, {', '.join(tower.path for tower in choice)}: say which "
+            f"of them its forward pass runs with caspl.plugin.cascade(..., {kind}_tower='...')"
         )
     return choice[0]
 

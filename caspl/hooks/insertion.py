@@ -44,6 +44,7 @@ class _Pass:
 
     Args:
         start: where the tokens go in, if that is known of this pass alone.
+        grown: by how many tokens, put in before them, the blocks of a text tower have made the sequence longer.
         flowing: what the last block has put out in their place.
         places: where they stand in the block that runs.
         beside: tensors that travel beside, as the block got them and as they were, by identity.
@@ -51,6 +52,7 @@ class _Pass:
     """
 
     start: int | None = None
+    grown: int = 0
     flowing: Tensor | None = None
     places: Places | None = None
     beside: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
@@ -74,6 +76,7 @@ class Insertion:
         self.name = str(tower)
         self.kind = tower.kind
         self.ran = False
+        self.unknown = ""  # why the place is not known, where none of the texts says it
         self.half = False
         self.segment = segment
         self._text = tower.kind == "text"
@@ -82,6 +85,7 @@ class Insertion:
         self._padding = padding
         self._norm = tower.norm
         self._last = len(tower.blocks) - 1
+        self.hooked = frozenset(map(id, tower.blocks))
         self._declared_axis = _declared_axis(tower.blocks[0])
         self._axis: int | None = None
         self._passes: dict[int, _Pass] = {}
@@ -104,7 +108,8 @@ class Insertion:
         start = now.start if now.start is not None else self.start
         if start is None:
             raise CasPLError(
-                f"{self.name} runs on texts whose token ids are not passed to it, and several texts of the classes "
+                self.unknown
+                or f"{self.name} runs on texts whose token ids are not passed to it, and several texts of the classes "
                 "have the name at different positions: say which place is meant with "
                 "caspl.plugin.cascade(..., class_start=...), or leave the text plain with text=False"
             )
@@ -113,7 +118,8 @@ class Insertion:
             tokens = tokens.expand(*(-1 if i == axis else n for i, n in enumerate(x.shape))).to(x)
         else:
             tokens = self._flown(now)
-        head, tail = self._around(x, axis, start, layer == 0)
+        start += now.grown
+        head, tail = self._around(x, axis, start, now.grown, layer == 0)
         length = x.shape[axis]
         inside = length if self._text else length + self.segment.length
         now.places = Places(self.name, start, self.segment.length, length, inside, x.shape[1 - axis], self._text)
@@ -147,6 +153,8 @@ class Insertion:
 
         beside = each_tensor(beside, change)
         now.beside = {}
+        if self._text:  # among patches no place is kept
+            now.grown += places.inside - now.places.inside  # type: ignore[union-attr]
         now.flowing = tokens if self.segment.depth <= layer + 1 <= self._last else None
         if layer == self._last:
             self._passes.pop(threading.get_ident(), None)
@@ -178,7 +186,7 @@ class Insertion:
             if seen is not None or not growth:
                 self._moves[key] = ((before.start if seen is None else seen) - before.start, growth)
         move, expected = self._moves.get(key, (0, 0))
-        if growth != expected or (self._text and (move or growth)):
+        if growth != expected or (self._text and move != growth):  # in text they stay directly before the name
             raise CasPLError(
                 f"block {layer} of {self.name} takes {before.inside} tokens and gives {inside}, or moves them: where "
                 "the boosting tokens then stand is not known, so that this tower cannot be cascaded by hooks"
@@ -204,12 +212,12 @@ class Insertion:
             )
         return now.flowing
 
-    def _around(self, x: Tensor, axis: int, start: int, first: bool) -> tuple[Tensor, Tensor]:
+    def _around(self, x: Tensor, axis: int, start: int, grown: int, first: bool) -> tuple[Tensor, Tensor]:
         """What stands before and behind the tokens; in text as much is cut off the end as comes in."""
         length = x.shape[axis]
         if not self._text:
             return x.narrow(axis, 0, start), x.narrow(axis, start, length - start)
-        if length != self._position.shape[0]:
+        if length != self._position.shape[0] + grown:
             raise CasPLError(
                 f"{self.name} runs its blocks on {length} positions: expected are all {self._position.shape[0]} of its "
                 "positional embedding"

@@ -54,6 +54,11 @@ class Batch:
 
     @classmethod
     def of(cls, loaded: Mapping[str, Any], device: torch.device, share: float = 1.0) -> Batch:
-        """From what a loader of Dassl's kind yields: ``img``, ``label`` and perhaps ``index`` and ``impath``."""
-        images, labels = (loaded[key].to(device, non_blocking=True) for key in ("img", "label"))
+        """From what a loader of Dassl's kind yields: ``img``, ``label`` and perhaps ``index`` and ``impath``.
+
+        Of several views of each image (``K_TRANSFORMS``) the first is taken.
+        """
+        views = loaded["img"]
+        given = views[0] if isinstance(views, list | tuple) else views
+        images, labels = (item.to(device, non_blocking=True) for item in (given, loaded["label"]))
         return cls(images, labels, loaded.get("index"), loaded.get("impath", ()), share=share)

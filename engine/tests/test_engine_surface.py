@@ -26,7 +26,8 @@ NAMES = {
     "dassl.data.datasets.base_dataset": "Datum DatasetBase",
     "dassl.engine": """TRAINER_REGISTRY TrainerX TrainerXU TrainerBase SimpleTrainer SimpleNet
         build_trainer""",
-    "dassl.engine.trainer": "TrainerX TrainerXU TrainerBase SimpleTrainer SimpleNet",
+    "dassl.engine.trainer": """TrainerX TrainerXU TrainerBase SimpleTrainer SimpleNet MetricMeter AverageMeter
+        SummaryWriter""",
     "dassl.engine.build": "TRAINER_REGISTRY build_trainer",
     "dassl.evaluation": "build_evaluator EVALUATOR_REGISTRY EvaluatorBase Classification",
     "dassl.evaluation.evaluator": "EvaluatorBase Classification",

@@ -167,6 +167,44 @@ def test_splits(make_trainer: Any, capsys: pytest.CaptureFixture[str]) -> None:
     assert said("val") == test
 
 
+def test_a_test_takes_what_code_bases_pass_to_their_own(make_trainer: Any) -> None:
+    """ATPrompt's train.py calls ``trainer.test(is_final=True)``."""
+    trainer = make_trainer()
+    assert trainer.test(is_final=True) == trainer.test() == trainer.test("test", is_final=False)
+
+
+def test_the_first_of_several_views_is_taken(make_trainer: Any) -> None:
+    trainer = make_trainer("DATALOADER.K_TRANSFORMS", 2)
+    batch = next(iter(trainer.train_loader_x))
+    assert isinstance(batch["img"], list)
+    for parse in (TrainerX.parse_batch_train, TrainerX.parse_batch_test):
+        assert torch.equal(parse(trainer, batch)[0], batch["img"][0])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("lambda_", [1.0, 0.5])
+def test_prograd_takes_no_step_against_the_second_loss(make_trainer: Any, lambda_: float) -> None:
+    """By hand: of two parameters one is pushed against the second loss, one along with it, and one it does not know."""
+    trainer = make_trainer()
+    names = ("against", "along", "alone")
+    module = torch.nn.ParameterDict({name: torch.nn.Parameter(torch.zeros(2)) for name in names})
+    module["frozen"] = torch.nn.Parameter(torch.zeros(2), requires_grad=False)
+    trainer.register_model("three", module, torch.optim.SGD(module.parameters(), lr=1.0))
+    pushed = torch.tensor([3.0, 4.0])
+    loss = module["against"] @ pushed + module["along"] @ pushed + module["alone"] @ pushed
+    second = 7 * (module["along"][0] - module["against"][0])  # directions (1, 0) and (-1, 0)
+    trainer.prograd_backward_and_update(loss, second, lambda_, names="three")
+    assert torch.allclose(module["against"], -torch.tensor([3.0 - lambda_ * 3.0, 4.0]))
+    assert torch.equal(module["along"], -pushed)
+    assert torch.equal(module["alone"], -pushed)
+    assert torch.equal(module["frozen"], torch.zeros(2))
+
+
+def test_prograd_refuses_a_loss_that_is_not_finite(make_trainer: Any) -> None:
+    trainer = make_trainer()
+    with pytest.raises(FloatingPointError):
+        trainer.prograd_backward_and_update(torch.tensor(1.0), torch.tensor(float("nan")))
+
+
 def test_evaluation_computes_no_gradients_and_draws_one_number(make_trainer: Any) -> None:
     trainer = make_trainer()
     seen = []

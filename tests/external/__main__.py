@@ -172,6 +172,8 @@ def main() -> None:
     parser.add_argument("--repo", type=Path, help="any checkout, for one row of one trainer of it")
     parser.add_argument("--trainer", action="append", default=[], help="with --repo: the trainer; may be repeated")
     parser.add_argument("--config", default="", help="with --repo: a config file in it; else one is looked for")
+    parser.add_argument("--own-name", action="store_true", help="with --repo: both phases under the trainer's own name")
+    parser.add_argument("--hints", default="", help="with --repo: arguments of caspl.plugin.cascade, e.g. text=False")
     parser.add_argument("--work", type=Path, default=Path("output/external"), help="folder of copies, data and logs")
     parser.add_argument("--python", default=sys.executable, help="interpreter that runs them")
     parser.add_argument("--path", action="append", default=[], help="for PYTHONPATH, e.g. the original Dassl")
@@ -192,7 +194,8 @@ def main() -> None:
     if options.repo:
         print(tree.HEAD)
         for trainer in options.trainer:
-            print(tree.row(setting, options.repo.resolve(), trainer, options.config), flush=True)
+            repo = options.repo.resolve()
+            print(tree.row(setting, repo, trainer, options.config, options.own_name, options.hints), flush=True)
         return
     make_cases(work / "cases", work / "recipe")
     sources = [path.resolve() for path in options.checkouts]

@@ -72,9 +72,10 @@ class Setting:
 
 
 def verdict(done: subprocess.CompletedProcess[str]) -> str:
-    """Accuracy of a run that ended well, else its last words."""
+    """Accuracy of a run that ended well, if it printed one as Dassl does; else its last words."""
     accuracy = re.findall(r"\* accuracy: ([\d.]+)%", done.stdout)
-    if done.returncode == 0 and accuracy:
-        return f"yes ({accuracy[-1]} %)"
-    words = [line for line in done.stderr.splitlines() if line.strip()] or [f"exit code {done.returncode}"]
-    return "no: " + words[-1].strip()[:150]
+    if done.returncode == 0:
+        return f"yes ({accuracy[-1]} %)" if accuracy else "yes"
+    words = [line for line in done.stderr.splitlines() if line.strip() and not re.search(r"\d+%\|", line)]
+    ours = [line for line in words if line.startswith("error: ")]
+    return "no: " + (ours or words or [f"exit code {done.returncode}"])[-1].strip()[:300]

@@ -111,36 +111,49 @@ def test_a_bias_beside_the_tokens(clips: dict[str, str], tmp_path: Path) -> None
         logits(made(biased(causal + torch.randn(77, 77), "text"), clips, tmp_path), images)
 
 
-class Growing(Around):
+class Widened(Around):
+    """Its causal mask is as wide as the sequence is."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.block.mask is not None:
+            self.block.mask = torch.full((len(x), len(x)), float("-inf")).triu(1)  # type: ignore[assignment]
+        return self.block(x)  # type: ignore[no-any-return]
+
+
+class Growing(Widened):
     """Puts tokens of its own in behind the first one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.block(torch.cat([x[:1], x.new_ones(2, *x.shape[1:]), x[1:]]))  # type: ignore[no-any-return]
+        return super().forward(torch.cat([x[:1], x.new_ones(2, *x.shape[1:]), x[1:]]))
 
 
-def growing(tower: str, seen: list[Tensor]) -> Any:
+class Appending(Widened):
+    """Puts tokens of its own in behind the last one."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(torch.cat([x, x.new_ones(2, *x.shape[1:])]))
+
+
+def growing(tower: str, seen: list[Tensor], where: str = "front") -> Any:
     class Trainer(standins.CoOp):
         def assemble(self, clip: CLIP, names: list[str]) -> nn.Module:
             part: Any = clip if tower == "text" else clip.visual
             blocks = part.transformer.resblocks
-            for block in blocks[1:]:
-                block.mask = None
-            part.transformer.resblocks = nn.Sequential(blocks[0], Growing(blocks[1]), *blocks[2:])
+            grown = [Growing(blocks[1]), *map(Widened, blocks[2:])] if where == "front" else [Appending(blocks[1])]
+            part.transformer.resblocks = nn.Sequential(blocks[0], *grown)
             part.transformer.resblocks.register_forward_hook(lambda module, args, x: seen.append(x.detach()))
             return super().assemble(clip, names)
 
     return Trainer
 
 
-def test_a_block_that_grows_is_followed_among_patches_and_refused_in_text(
-    clips: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_block_that_grows_is_followed_among_patches(clips: dict[str, str], tmp_path: Path) -> None:
     seen: list[Tensor] = []
     trainer, images = made(growing("image", seen), clips, tmp_path, check=False), batch(0, 0)["img"]
     logits(trainer, images)
     # By hand, with the boosting tokens at the very end of the sequence.
-    tower, tokens = trainer.model.image_encoder, trainer._caspl_insertions[0].segment.values
-    blocks = [block.block if isinstance(block, Growing) else block for block in tower.transformer.resblocks]
+    tower, tokens = trainer.model.image_encoder, trainer._caspl_boosted.insertions[0].segment.values
+    blocks = [block.block if isinstance(block, Widened) else block for block in tower.transformer.resblocks]
     x = tower.conv1(images).flatten(2).transpose(1, 2)
     x = torch.cat([tower.class_embedding.expand(len(x), 1, -1), x], dim=1) + tower.positional_embedding
     x = tower.ln_pre(x).transpose(0, 1)
@@ -154,8 +167,36 @@ def test_a_block_that_grows_is_followed_among_patches_and_refused_in_text(
             x = type(block).forward(block, x)
     expected = x[: TOKENS + 2]
     torch.testing.assert_close(seen[0], expected, rtol=0, atol=1e-4)
+
+
+def test_a_block_that_grows_before_the_class_name_is_followed_in_text(clips: dict[str, str], tmp_path: Path) -> None:
+    seen: list[Tensor] = []
+    trainer, images = made(growing("text", seen), clips, tmp_path, check=False), batch(0, 0)["img"]
+    logits(trainer, images)
+    # By hand, over all positions with a mask of their number; the name begins behind SOS and four tokens of context.
+    tower, tokens = trainer.model.text_encoder, trainer._caspl_boosted.insertions[1].segment.values
+    learner, start, count = trainer.model.prompt_learner, 5, tokens.shape[1]
+    x = learner().transpose(0, 1)[: 77 - count]
+    x = torch.cat([x[:start], tokens[0][:, None].expand(-1, x.shape[1], -1), x[start:]])
+    x = x + tower.positional_embedding[:, None]
+    with torch.no_grad():
+        for layer, block in enumerate(tower.transformer.resblocks):
+            block = block.block if isinstance(block, Widened) else block
+            if layer == 1:
+                x, start = torch.cat([x[:1], x.new_ones(2, *x.shape[1:]), x[1:]]), start + 2
+            if 0 < layer < len(tokens):
+                fresh = tokens[layer][:, None].expand(-1, x.shape[1], -1)
+                x = torch.cat([x[:start], fresh, x[start + count :]])
+            block.mask = torch.full((len(x), len(x)), float("-inf")).triu(1)
+            x = type(block).forward(block, x)
+    expected = torch.cat([x[:start], x[start + count :]])
+    torch.testing.assert_close(seen[0][: len(expected)], expected, rtol=0, atol=1e-4)
+    assert len(seen[0]) == 79
+
+
+def test_a_block_that_grows_elsewhere_is_refused_in_text(clips: dict[str, str], tmp_path: Path) -> None:
     with pytest.raises(CasPLError, match=r"block 1 of the text tower .* takes 77 tokens and gives 79"):
-        logits(made(growing("text", []), clips, tmp_path), images)
+        logits(made(growing("text", [], "end"), clips, tmp_path), batch(0, 0)["img"])
 
 
 class TwoTexts(standins.CoOp):

@@ -12,6 +12,7 @@ import torch
 from yacs.config import CfgNode
 
 import caspl.plugin
+from caspl.dassl.plugin.own_name import OWN
 from caspl.dassl.plugin.phase1_trainer import CasPL
 from caspl.dassl.plugin.speech import speak
 from caspl.dassl.section import DEFAULTS
@@ -58,7 +59,7 @@ def test_extend_cfg(capsys: pytest.CaptureFixture[str]) -> None:
     cfg.TRAINER.CASPL = CfgNode({"TEMPERATURE": 2.0})
     caspl.plugin.extend_cfg(cfg)
     caspl.plugin.extend_cfg(cfg)  # changes nothing
-    assert cfg.TRAINER.CASPL == DEFAULTS | {"TEMPERATURE": 2.0}
+    assert cfg.TRAINER.CASPL == DEFAULTS | OWN | {"TEMPERATURE": 2.0}
     assert "CasPL_Foreign" in TRAINER_REGISTRY
     assert "CasPL_Declines" not in TRAINER_REGISTRY
     assert TRAINER_REGISTRY.get("CasPL").__module__ == "trainers.caspl"  # ours was there: it stays, and that is said
@@ -96,6 +97,59 @@ def test_wrong_input_ends_in_a_sentence_and_all_else_in_a_traceback(capsys: pyte
     sys.excepthook(ValueError, ValueError(), None)
     assert capsys.readouterr().err == "error: two lines\n"
     assert seen == [ValueError]
+
+
+def test_our_sentence_stays_the_last_word_where_a_program_raises_its_own(capsys: pytest.CaptureFixture[str]) -> None:
+    seen: list[str] = []
+    sys.excepthook = lambda kind, error, trace: seen.append(kind.__name__)
+    speak()
+    try:
+        try:
+            raise CasPLError("do this")
+        except CasPLError as inner:
+            raise RuntimeError("training failed") from inner
+    except RuntimeError as outer:
+        sys.excepthook(RuntimeError, outer, None)
+    assert capsys.readouterr().err == "error: do this\n"
+    assert seen == ["RuntimeError"]
+
+
+@pytest.mark.parametrize(
+    ("pair", "note"),
+    [
+        (
+            ["TRAINER.COOP.CTX_INIT", "a photo"],
+            "TRAINER.COOP.CTX_INIT is a key of this code base's own config, none of ",
+        ),
+        (
+            ["TRAINER.COOP.OTHER", "1"],
+            "TRAINER.COOP.OTHER is a key of this code base's own config, which does not know ",
+        ),
+        (["TRAINER.CASPL.TEMPERATURE", "2"], "TRAINER.CASPL.TEMPERATURE is a setting of CasPL: it is a float, 1.0 by "),
+        (
+            ["TRAINER.CASPL.TEMPERTURE", "2.0"],
+            "there is no setting TRAINER.CASPL.TEMPERTURE of CasPL; there are IMAGES",
+        ),
+    ],
+)
+def test_a_clash_of_types_says_whose_key_it_is(pair: list[str], note: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Of a code base whose default is False where its users write words (ProGrad's CTX_INIT)."""
+    cfg = get_cfg_default()
+    cfg.TRAINER.COOP = CfgNode({"CTX_INIT": False})
+    sys.excepthook = lambda *args: None
+    caspl.plugin.extend_cfg(cfg)
+    capsys.readouterr()
+    with pytest.raises((ValueError, AssertionError)) as caught:
+        cfg.merge_from_list(pair)
+    sys.excepthook(caught.type, caught.value, None)
+    assert capsys.readouterr().err.startswith(f"note: {note}")
+
+
+def test_a_key_of_ours_that_a_code_base_has_otherwise_is_refused() -> None:
+    cfg = get_cfg_default()
+    cfg.TRAINER.CASPL = CfgNode({"TRAINABLE": "False"})
+    with pytest.raises(CasPLError, match=r"own config has TRAINER.CASPL.TRAINABLE = 'False' \(str\), a key that the"):
+        caspl.plugin.extend_cfg(cfg)
 
 
 def test_messages_are_seen_although_all_logging_is_off(capsys: pytest.CaptureFixture[str]) -> None:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from caspl.dassl.plugin.names import find_start, require_room
 from caspl.errors import CasPLError
 from caspl.hooks.beside import each_tensor
+from caspl.hooks.foreign import ForeignTower
 from caspl.hooks.insertion import Insertion
 
 
@@ -40,11 +41,10 @@ class Calls:
             self._remember(ids, find_start(model, [ids], classnames))
         self._last: tuple[Tensor, int, int] | None = None
 
-    def watch(self, tower: nn.Module) -> None:
+    def watch(self, tower: ForeignTower) -> None:
         """Look at what is passed to a tower, or to its embedding of tokens."""
-        for module in (tower, getattr(tower, "token_embedding", None)):
-            if isinstance(module, nn.Module):
-                module.register_forward_pre_hook(partial(self._look), with_kwargs=True)
+        for module in {id(module): module for module in tower.listeners}.values():
+            module.register_forward_pre_hook(partial(self._look), with_kwargs=True)
 
     def __deepcopy__(self, memo: Any) -> Calls:
         return self

@@ -6,17 +6,23 @@ Nothing of X is changed or copied. The class made here inherits from X and adds 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 from yacs.config import CfgNode
 
 from caspl.dassl.blame import refused
-from caspl.dassl.plugin.boosted_reference import boost_reference
-from caspl.dassl.plugin.selfcheck import check
+from caspl.dassl.plugin.boosted_reference import boost_reference, is_embedded
+from caspl.dassl.plugin.kept import Kept, kept_features
+from caspl.dassl.plugin.loose import find_loose
+from caspl.dassl.plugin.own_name import require_no_phase
+from caspl.dassl.plugin.probe import Probe, alike, with_gradients
+from caspl.dassl.plugin.rivals import Rivals
+from caspl.dassl.plugin.selfcheck import Boosted, check
 from caspl.dassl.plugin.stored import store
 from caspl.dassl.plugin.texts import boost_text
 from caspl.dassl.section import BOOSTED_PREFIX, boosting_file, check_options, require_labels, require_validation
@@ -53,9 +59,12 @@ def cascaded(trainer: type, hints: Hints) -> type:
     """The class ``CasPL_<X>`` of a Dassl trainer X, not registered."""
 
     class Cascaded(trainer):
+        cascade_of = trainer
+
         def __init__(self, cfg: CfgNode) -> None:
             if "CASPL" not in cfg.TRAINER:
                 raise CasPLError("there is no section TRAINER.CASPL: call caspl.plugin.extend_cfg(cfg) in train.py")
+            require_no_phase(cfg, type(self).__name__)
             cfg = cfg.clone()
             cfg.defrost()
             cfg.TRAINER.NAME = trainer.__name__  # data sets and models of some code bases ask for the name
@@ -68,9 +77,14 @@ def cascaded(trainer: type, hints: Hints) -> type:
 
         def build_model(self) -> None:
             super().build_model()
-            self._caspl_insertions = boost(self, hints)
+            self._caspl_boosted, self._caspl_rivals = boost(self, hints)
 
         def before_train(self) -> None:
+            if not self.get_model_names():
+                raise CasPLError(
+                    f"{type(self).__name__} learns nothing, since {trainer.__name__} registers no model: evaluate it "
+                    "with --eval-only"
+                )
             require_validation(self)
             super().before_train()
 
@@ -81,10 +95,9 @@ def cascaded(trainer: type, hints: Hints) -> type:
         def forward_backward(self, *args: Any, **kwargs: Any) -> Any:
             batch = args[0] if args else None
             images = batch.get("img") if isinstance(batch, dict) else None
-            if images is not None:
-                self._caspl_check(images)
+            self._caspl_check(images, partial(super().forward_backward, *args, **kwargs))
             summary = super().forward_backward(*args, **kwargs)
-            require_use(type(self).__name__, self._caspl_insertions)
+            self._caspl_rivals.require_use()
             return summary
 
         def model_inference(self, *args: Any, **kwargs: Any) -> Any:
@@ -92,20 +105,25 @@ def cascaded(trainer: type, hints: Hints) -> type:
                 self._caspl_check(args[0])
             return super().model_inference(*args, **kwargs)
 
-        def _caspl_check(self, images: Any) -> None:
+        def _caspl_check(self, images: Any, step: Callable[[], Any] | None = None) -> None:
             """Once, at the first batch, trained or tested on."""
-            if getattr(self, "_caspl_checked", not hints.check):
+            if vars(self).get("_caspl_checked", not hints.check):
                 return
             self._caspl_checked = True
+            images = some_images(self) if images is None else images
+            if images is None:
+                logger.warning("self-check: not done, the steps of %s get no images", type(self).__name__)
+                return
             images = images[0] if isinstance(images, list | tuple) else images  # the first of several views
-            kept = vars(self).get("_caspl_kept", [])
-            name, model = type(self).__name__, self._caspl_model
+            modules = modules_of(self)
             infer = partial(super().model_inference, images.to(self.device))
-            check(name, model, self._caspl_insertions, kept, infer)
+            tokens = [insertion.segment.values for insertion in self._caspl_boosted.insertions]
+            with with_gradients(tokens):
+                check(type(self).__name__, self._caspl_boosted, Probe(self, modules, infer, step))
 
         def test(self, *args: Any, **kwargs: Any) -> Any:
             result = super().test(*args, **kwargs)
-            require_use(type(self).__name__, self._caspl_insertions)
+            self._caspl_rivals.require_use()
             return result
 
     Cascaded.__name__ = Cascaded.__qualname__ = BOOSTED_PREFIX + trainer.__name__
@@ -114,22 +132,26 @@ def cascaded(trainer: type, hints: Hints) -> type:
     return Cascaded
 
 
-def boost(trainer: Any, hints: Hints) -> list[Insertion]:
+def boost(trainer: Any, hints: Hints) -> tuple[Boosted, Rivals]:
     """Put the boosting tokens of a data set into the model that a trainer has built.
 
     Args:
         trainer: a Dassl trainer after ``build_model``, with ``cfg`` and ``dm``.
 
     Returns:
-        The places where tokens go while the model runs.
+        What is boosted, places where tokens go while the model runs and features that were replaced; and what looks
+        whether these places run.
 
     Raises:
         CasPLError: if the model is not understood, or if the tokens are not its student's.
     """
     cfg = trainer.cfg
-    model = trainer._caspl_model = _model(trainer)
-    text, image = adapted_tower(model, "text", hints.text_tower), adapted_tower(model, "image", hints.image_tower)
     clip, student_hash = load_student(cfg)
+    model = _model(trainer, clip)
+    text, image = (
+        adapted_tower(model, kind, name, partial(find_loose, model, kind, clip))
+        for kind, name in (("text", hints.text_tower), ("image", hints.image_tower))
+    )
     for tower in (text, image):
         if tower is not None:
             _require_same_weights(tower, clip, cfg.MODEL.BACKBONE.NAME)
@@ -139,45 +161,33 @@ def boost(trainer: Any, hints: Hints) -> list[Insertion]:
     tokens = {kind: values for kind, values in (("text", file.text), ("vision", file.vision)) if values is not None}
     segments = {kind: Segment("boosting", values, cfg.TRAINER.CASPL.TRAINABLE) for kind, values in tokens.items()}
     stored = store(trainer, model, segments)
-    insertions = []
+    boosted = Boosted()
     if "vision" in segments and image is not None:
-        insertions.append(insert(image, segments["vision"]))
+        boosted.insertions.append(insert(image, segments["vision"]))
     if "text" in segments and hints.text:
-        insertion = boost_text(trainer, model, text, stored, clip, hints.class_start)
-        insertions += [] if insertion is None else [insertion]
-    _tell(trainer, model, insertions)
+        insertion, boosted.kept = boost_text(trainer, model, text, stored, clip, hints.class_start)
+        boosted.insertions += [] if insertion is None else [insertion]
+    _tell(trainer, model, boosted.insertions)
     if cfg.TRAINER.CASPL.REFERENCE == "boosted":
-        boost_reference(model, image, clip, file, classnames)
-    return insertions
+        boosted.reference, boosted.reference_kept = boost_reference(model, image, clip, file, classnames)
+    elif not boosted.kept:
+        _tell_kept(kept_features(model, (len(classnames), clip.sizes.embed_dim), trainer), len(classnames))
+    return boosted, Rivals(trainer, boosted.insertions, clip)
 
 
-def require_use(name: str, insertions: Sequence[Insertion]) -> None:
-    """Refuse a trainer that has not run a tower: what is not run cannot be boosted, and would go unnoticed.
-
-    Args:
-        name: of the trainer, after a whole batch.
-        insertions: those that must have run.
-    """
-    for insertion in insertions:
-        if not insertion.ran:
-            raise CasPLError(
-                f"{name} did not run {insertion.name} for its first batch, but another tower, or features that it made "
-                f"before: they do not see the boosting tokens; if another tower runs, say which with "
-                f"caspl.plugin.cascade(..., {insertion.kind}_tower=...), else it cannot be cascaded by hooks"
-            )
-
-
-def _model(trainer: Any) -> nn.Module:
+def _model(trainer: Any, clip: CLIP) -> nn.Module:
     """``self.model``, or the one module of the trainer that holds a CLIP."""
     name = type(trainer).__name__
     given = [trainer.model] if isinstance(vars(trainer).get("model"), nn.Module) else list(vars(trainer).values())
     modules = {id(item): item for item in map(unwrapped, given) if isinstance(item, nn.Module)}
     found = [item for item in modules.values() if find_towers(item, "image")]
+    found = found or [item for item in modules.values() if find_loose(item, "image", clip)]
     if not found:
+        resnet = any(hasattr(part, "attnpool") for item in modules.values() for part in item.modules())
         raise CasPLError(
             f"{name} holds no image tower of a CLIP: expected is self.model with a module that has "
-            f"{EXPECTED['image']}, as OpenAI's"
-            + ("; ResNet towers have no tokens" if "RN" in trainer.cfg.MODEL.BACKBONE.NAME.upper() else "")
+            f"{EXPECTED['image']}, as OpenAI's, or with a list of blocks that have the weights of "
+            f"{trainer.cfg.MODEL.BACKBONE.NAME}" + ("; ResNet towers have no tokens" if resnet else "")
         )
     if len(found) > 1:
         raise CasPLError(
@@ -202,7 +212,7 @@ def _tell(trainer: Any, model: nn.Module, insertions: Sequence[Insertion]) -> No
     boosted = {insertion.name for insertion in insertions}
     others = {id(item): item for item in map(unwrapped, vars(trainer).values()) if isinstance(item, nn.Module)}
     paths = [tower for item in (model, *others.values()) for kind in EXPECTED for tower in every_path(item, kind)]
-    hooked = {id(block) for tower in paths if str(tower) in boosted for block in tower.blocks}
+    hooked = frozenset[int]().union(*(insertion.hooked for insertion in insertions))
     shared: dict[str, None] = {}
     left: dict[str, None] = {}
     for tower in paths:
@@ -212,3 +222,27 @@ def _tell(trainer: Any, model: nn.Module, insertions: Sequence[Insertion]) -> No
     logger.info("boosted: %s; left plain: %s", ", ".join(sorted(boosted)) or "-", ", ".join(left) or "-")
     if shared:
         logger.info("boosted as well, since its blocks are the same: %s", ", ".join(shared))
+
+
+def _tell_kept(kept: Sequence[Kept], classes: int) -> None:
+    """Say which tensors look like text features that were made once, and stay what they are."""
+    names = [name for item in kept if not is_embedded(item, classes) for name in item.names]
+    if names:
+        logger.info("of the shape of text features, left as made: %s", ", ".join(names))
+
+
+def some_images(trainer: Any) -> Tensor | None:
+    """Images for a self-check of a trainer whose steps get none, (up to 4, 3, height, width); None without data."""
+    dataset = getattr(vars(trainer).get("train_loader_x"), "dataset", ())
+    if not len(dataset):
+        return None
+    with alike():
+        found = [dataset[index]["img"] for index in range(min(4, len(dataset)))]
+    return torch.stack([item[0] if isinstance(item, list | tuple) else item for item in found])
+
+
+def modules_of(trainer: Any) -> list[nn.Module]:
+    """All modules that a trainer holds, with their parts, each once."""
+    held = [*vars(trainer).values(), *trainer._models.values()]
+    found = {id(part): part for item in held if isinstance(item, nn.Module) for part in item.modules()}
+    return list(found.values())

@@ -9,6 +9,7 @@ from yacs.config import CfgNode
 from caspl.checkpoint import ABOUT, SegmentStore
 from caspl.dassl.outcome import PHASE_1
 from caspl.dassl.phase1 import Phase1
+from caspl.dassl.plugin.own_name import require_no_phase
 from caspl.dassl.run_folder import keep_settings
 from caspl.dassl.section import check_options, require_labels
 from caspl.dassl.stepping import Stepping
@@ -27,6 +28,7 @@ class CasPL(Phase1, Stepping, TrainerX):
 
     def check_cfg(self, cfg: CfgNode) -> None:
         super().check_cfg(cfg)
+        require_no_phase(cfg, type(self).__name__)
         check_options(cfg)
 
     def build_model(self) -> None:

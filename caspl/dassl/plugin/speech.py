@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 
+from caspl.dassl.plugin.clash import whose_config
 from caspl.errors import CasPLError
 
 
@@ -39,6 +40,25 @@ _installed: list[Callable[[type[BaseException], BaseException, TracebackType | N
 
 def _one_sentence(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     if issubclass(kind, CasPLError):
-        print("error:", " ".join(str(error).split()), file=sys.stderr)
-    else:
-        _installed[0](kind, error, trace)
+        _say("error", str(error))
+        return
+    _installed[0](kind, error, trace)
+    sentence = next((str(cause) for cause in _causes(error) if isinstance(cause, CasPLError)), "")
+    if sentence:  # a program that raises something of its own about our sentence: it stays the last word
+        _say("error", sentence)
+    elif whose := whose_config(error):
+        _say("note", whose)
+
+
+def _say(kind: str, words: str) -> None:
+    print(f"{kind}:", " ".join(words.split()), file=sys.stderr)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """What an error was raised from, or while; each once."""
+    seen: set[int] = set()
+    cause: BaseException | None = error
+    while cause is not None and id(cause) not in seen:
+        yield cause
+        seen.add(id(cause))
+        cause = cause.__cause__ or cause.__context__

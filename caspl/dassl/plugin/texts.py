@@ -32,7 +32,7 @@ def boost_text(
     stored: BoostingTokens,
     clip: CLIP,
     class_start: int | None,
-) -> Insertion | None:
+) -> tuple[Insertion | None, list[Kept]]:
     """Boost the texts of a trainer.
 
     Args:
@@ -44,7 +44,7 @@ def boost_text(
         class_start: where the class name begins, if it is said.
 
     Returns:
-        The tokens' place in the tower; None where no tower runs.
+        The tokens' place in the tower, None where no tower runs; features made once that were replaced instead.
 
     Raises:
         CasPLError: if the place is not found, or too far behind.
@@ -53,8 +53,9 @@ def boost_text(
     segment: Segment = stored["text"]  # type: ignore[assignment]
     ids = find_ids(model, len(classnames), positions)
     if tower is None or (not ids and class_start is None):
-        _boost_kept(trainer, model, tower, stored, clip.to(segment.values.device))
-        return None
+        kept = _boost_kept(trainer, model, tower, stored, clip.to(segment.values.device))
+        if kept or tower is None:
+            return None, kept
     for some in ids:
         require_room(some, classnames, segment.length)
     start = class_start
@@ -69,23 +70,34 @@ def boost_text(
     padding = None if ids else clip.text.token_embedding.weight[0].detach().clone()
     insertion = insert(tower, segment, start, padding)
     if class_start is None:
-        Calls(model, ids, classnames, insertion, positions).watch(tower.module)
-    return insertion
+        insertion.unknown = "" if ids else _no_ids(model, len(classnames), positions)
+        Calls(model, ids, classnames, insertion, positions).watch(tower)
+    return insertion, []
 
 
-def _boost_kept(trainer: Any, model: nn.Module, tower: ForeignTower | None, stored: BoostingTokens, clip: CLIP) -> None:
-    """Boost the text features that a trainer has made once, and again whenever a checkpoint brings other tokens."""
+def _no_ids(model: nn.Module, classes: int, positions: int) -> str:
+    return (
+        f"{type(model).__name__} holds no token ids of its {classes} classes, expected as {USUAL_NAME} of shape "
+        f"({classes}, {positions}), and passes none to its text tower, so that the place before the class name is "
+        "unknown: give it with caspl.plugin.cascade(..., class_start=5), counted from the start token, or leave the "
+        "text plain with text=False"
+    )
+
+
+def _boost_kept(
+    trainer: Any, model: nn.Module, tower: ForeignTower | None, stored: BoostingTokens, clip: CLIP
+) -> list[Kept]:
+    """Boost the text features that a trainer has made once, and again whenever a checkpoint brings other tokens.
+
+    Returns:
+        Those that there are.
+    """
     classnames, segment = list(trainer.dm.dataset.classnames), stored["text"]
     kept = kept_features(model, (len(classnames), clip.sizes.embed_dim), trainer)
-    if not kept and tower is None:
-        logger.warning("%s has no text at all: the boosting tokens of the text stay out", type(model).__name__)
-        return
-    unknown = (
-        f"{type(model).__name__} holds no token ids of its {len(classnames)} classes, expected as {USUAL_NAME} of "
-        f"shape ({len(classnames)}, {clip.sizes.context_length}), so that the place before the class name is unknown: "
-        "give it with caspl.plugin.cascade(..., class_start=5), counted from the start token, or leave the text plain "
-        "with text=False"
-    )
+    if not kept:
+        if tower is None:
+            logger.warning("%s has no text at all: the boosting tokens of the text stay out", type(model).__name__)
+        return []
     if any(value.requires_grad for value in segment.parameters()) and kept:
         raise CasPLError(
             f"TRAINER.CASPL.TRAINABLE is True, but {type(trainer).__name__} makes its text features ({kept[0].name}) "
@@ -98,15 +110,16 @@ def _boost_kept(trainer: Any, model: nn.Module, tower: ForeignTower | None, stor
     for item, found in pairs:
         if found is None and not item.learned:
             raise CasPLError(words.unknown(item))
-    if not told:
-        raise CasPLError(unknown)
+    if not told:  # parameters that are something else
+        return []
     if tower is not None:
+        unknown = _no_ids(model, len(classnames), clip.sizes.context_length)
         tower.blocks[0].register_forward_pre_hook(partial(_refuse, unknown))
     refresh = partial(_replace, told, trainer.cfg, classnames)
     refresh(segment, clip=clip)
-    trainer._caspl_kept = [item for item, _ in told]
     logger.info("text features made once, now boosted: %s", ", ".join(name for item, _ in told for name in item.names))
     stored.register_load_state_dict_post_hook(lambda tokens, keys: refresh(tokens["text"]))
+    return [item for item, _ in told]
 
 
 def _replace(

@@ -172,6 +172,33 @@ class TrainerBase:
         self.model_backward(loss)
         self.model_update(names)
 
+    def prograd_backward_and_update(
+        self, loss_a: Tensor, loss_b: Tensor, lambda_: float = 1, names: Names = None
+    ) -> None:
+        """Step down one loss, but not against another (ProGrad, Zhu et al. 2023, equation 4).
+
+        Of the gradient of each parameter the part along that of ``loss_b`` is taken off, ``lambda_`` times, where it
+        goes the other way. Parameters that only one of the losses depends on keep their own gradient.
+
+        Args:
+            loss_a: what is minimised.
+            loss_b: what is not to grow.
+            lambda_: how much of the part is taken off.
+            names: of the models.
+        """
+        known = self.get_model_names(names)
+        learned = [p for name in known for p in self._models[name].parameters() if p.requires_grad]
+        self.detect_anomaly(loss_b)
+        general = torch.autograd.grad(loss_b, learned, retain_graph=True, allow_unused=True)
+        self.model_zero_grad(known)
+        self.model_backward(loss_a)
+        for parameter, other in zip(learned, general, strict=True):
+            if parameter.grad is not None and other is not None:
+                direction = torch.nn.functional.normalize(other.flatten(), dim=0)
+                along = (parameter.grad.flatten() @ direction).clamp(max=0)
+                parameter.grad -= lambda_ * along * direction.view_as(other)
+        self.model_update(known)
+
     def init_writer(self, log_dir: str) -> None:
         """Open event files for tensorboard, once; without tensorboard, go on without them."""
         if self._writer is None:
