@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from tests.tiny_clip import SIZES
+
 
 @dataclass(frozen=True)
 class Case:
@@ -28,6 +30,12 @@ def projections(*deep: str) -> set[str]:
     return {f"vision.adapting.{name}.{kind}" for name in ("first", *deep) for kind in ("weight", "bias")}
 
 
+NORMS = {
+    f"vision.norms.blocks.{block}.{norm}.{kind}"
+    for block in range(SIZES.vision_layers)
+    for norm in ("ln_1", "ln_2")
+    for kind in ("weight", "bias")
+}
 TEXT, VISION = "text.adapting.values", "vision.adapting.values"
 DEEP = {"N_CTX_VISION": 2, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 2}
 
@@ -45,6 +53,7 @@ CASES = (
     Case("TCP", frozenset({TEXT} | META_NET), {"N_CTX": 4, "LAYER": 1}),
     Case("ProGrad", frozenset({TEXT}), {"N_CTX": 6, "LAMBDA": 0.5}),
     Case("PromptOT", frozenset({TEXT, VISION}), DEEP),
+    Case("LASP", frozenset({TEXT, "text.correction.values"} | NORMS), {"N_CTX": 4, "LASP_PROMPTS": ("a {}.", "{}.")}),
 )
 
 ON_KEPT_FEATURES = frozenset({"LinearProbeCLIP", "TipAdapter", "TipAdapterF"})

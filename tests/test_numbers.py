@@ -78,7 +78,7 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
         *(f"TRAINER.CASPL.{key}" for key in ("IMAGES", "TEACHER", "TEACHER_TEMPLATE", "BOOSTING", "BOOSTING_DIR")),
         *("TRAINER.CASPL.BOOSTING_DATASET", "TRAINER.CASPL.STORE"),
         *(f"TRAINER.KDPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE", "DICTIONARY")),
-        *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
+        *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG", "TRAINER.LASP.LASP_PROMPTS"),
     }
     kept = {f"TRAINER.{section}" for section in OURS | {"RECORD", "CASPL"}}
     words = {

@@ -7,7 +7,7 @@ cross-entropy is not all, its losses. What trains follows from the segments; wha
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -62,6 +62,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         learns: whether it has something of its own to learn; zero-shot has nothing.
         behind: whether that lies behind the image tower, and not in tokens.
         training_only: keys of the section that mean nothing for a trained run; PREC always is one.
+        rates: beginning of a learned tensor's name -> factor of its learning rate, where it is not 1.
         boosted: whether it is a cascade; set by the wrapper of ``CasPL_<name>``.
     """
 
@@ -72,6 +73,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
     learns: ClassVar[bool] = True
     behind: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
+    rates: ClassVar[Mapping[str, float]] = {}
     boosted: ClassVar[bool] = False
     loaded: Path | None = None  # the checkpoint that is evaluated
     _reference_asked = False
@@ -139,7 +141,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         super().build_data_loader()
 
     def build_model(self) -> None:
-        cfg, classnames = self.cfg, self.dm.dataset.classnames
+        cfg, classnames = self.cfg, self.class_names()
         require_labels(self.dm.dataset)
         self.precision = Precision(self.options.PREC, self.device)
         student = cfg.MODEL.BACKBONE.NAME
@@ -152,15 +154,31 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
             prompts = self.checked_prompts(clip)
             if self.learns and not self.behind and not prompts.trainable:
                 raise CasPLError("there are no tokens to learn")
-            self.model = PromptedCLIP.of(self.precision.place(clip), prompts.behind(boosting), classnames)
+            self.model = PromptedCLIP.of(
+                self.precision.place(clip, not prompts.changes_norms), prompts.behind(boosting), classnames
+            )
         pixels, trained_on = given_pixels(cfg).as_dict(), self.trained_on()
         self.segments = self.kept(SegmentStore(self.model, student, self.student_hash, pixels, trained_on))
         self.recorder = RunRecorder(cfg, self.runtime, trained_on)
-        learned = list(self.segments.learned().values())
+        learned = self._groups()
         self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
         self.look_for_views()
+
+    def class_names(self) -> list[str]:
+        """What the logits are of: the data set's classes, and perhaps more behind them."""
+        return list(self.dm.dataset.classnames)
+
+    def _groups(self) -> list[Any]:
+        """What the optimizer steps: tensors, or groups of them where some have a rate of their own."""
+        found: dict[float, list[torch.Tensor]] = {1.0: []}
+        for name, value in self.segments.learned().items():
+            factor = next((rate for start, rate in self.rates.items() if name.startswith(start)), 1.0)
+            found.setdefault(factor, []).append(value)
+        if len(found) == 1:
+            return list(found[1.0])
+        return [{"params": some, "lr": rate * self.cfg.OPTIM.LR} for rate, some in found.items() if some]
 
     def kept(self, segments: SegmentStore) -> SegmentStore:
         """What checkpoints hold, and whose parameters are trained: the segments, or with them what lies behind."""
@@ -172,7 +190,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         Raises:
             TypeError, ValueError: it cannot, which is the method's own fault.
         """
-        prompts = self.prompts(clip, self.options, self.dm.dataset.classnames)
+        prompts = self.prompts(clip, self.options, self.class_names())
         if not isinstance(prompts, Prompts):
             raise TypeError(f"{type(self).__name__}.prompts() returned {type(prompts).__name__}, not Prompts")
         if self.cascades and any("boosting" in found for found in prompts.describe()["segments"].values()):
@@ -266,18 +284,18 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
 
     def _write_answers(self) -> None:
         """What the test's answers were, where that was asked for; beside the record of the test."""
-        asked, dataset = self.cfg.TEST, self.dm.dataset
+        asked, dataset, names = self.cfg.TEST, self.dm.dataset, self.class_names()
         labels, answers = (getattr(self.evaluator, name, None) for name in ("_y_true", "_y_pred"))
         if labels is None or answers is None or not self.runtime.writes:  # an evaluator of the user's own
             return
         where = self.recorder.beside
         if asked.SAVE_PREDICTIONS:
             images = [item.impath for item in dataset.test]
-            write_predictions(where("predictions"), images, labels, answers, dataset.classnames)
+            write_predictions(where("predictions"), images, labels, answers, names)
         if asked.PER_CLASS_RESULT:
-            write_classes(where("classes"), labels, answers, dataset.classnames)
+            write_classes(where("classes"), labels, answers, names)
         if asked.COMPUTE_CMAT:
-            write_confusion(where("confusion"), labels, answers, dataset.classnames)
+            write_confusion(where("confusion"), labels, answers, names)
 
     @classmethod
     def find_run(cls, cfg: CfgNode, directory: str, epoch: int | None = None) -> Path:

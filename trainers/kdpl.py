@@ -75,7 +75,7 @@ class FromTeacher(Base):
         options, agnostic = self.kdpl, self.kdpl.CLASS_AGNOSTIC
         if agnostic and self.group.world > 1:
             raise self.group.refusal("a class-agnostic teacher chooses names for whole batches: start one process")
-        model, names = self.model, list(self.dm.dataset.classnames)
+        model, names = self.model, self.class_names()
         if agnostic:
             with advising("it is TRAINER.KDPL.DICTIONARY"):
                 names = read_dictionary(options.DICTIONARY)

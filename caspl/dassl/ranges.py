@@ -129,6 +129,9 @@ RANGES = {
     "LAYER": COUNT,
     "ADAM_EPS": POSITIVE,
     "DIV": COUNT,
+    "LASP_LOSS_WEIGHT": COUNT,
+    "NOISE": SHARE,
+    "CLIP_NORM": COUNT,
 }
 """A key, or its last part -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 

@@ -2,6 +2,7 @@
 
 from caspl.losses.divergence import both_ways, distillation, most_probable, soft_cross_entropy
 from caspl.losses.self_regulation import cosine_distance, feature_distance, logit_divergence
+from caspl.losses.text_to_text import text_to_text
 from caspl.losses.transport import assignment, transport
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "logit_divergence",
     "most_probable",
     "soft_cross_entropy",
+    "text_to_text",
     "transport",
 ]

@@ -20,6 +20,7 @@ from caspl.errors import CasPLError, first_line
 from caspl.files import write_atomically
 from caspl.files.parse import parse_json
 from caspl.pixels import Pixels
+from caspl.prompts import Norms
 from caspl.prompts.segment import Fixed
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import Sizes
@@ -69,7 +70,8 @@ def write_merged(
     require_mergeable(classifier)
     folder = Path(folder)
     tensors: dict[str, Tensor] = {f"visual.{key}": value for key, value in classifier.visual.state_dict().items()}
-    segments: list[Fixed] = list(classifier.vision.segments.values())  # type: ignore[arg-type]
+    tensors |= {f"visual.{key}": value for norms in _norms(classifier) for key, value in norms.merged().items()}
+    segments = [segment for segment in classifier.vision.segments.values() if isinstance(segment, Fixed)]
     for segment in segments:
         tensors |= {f"tokens.{segment.name}.{layer}": segment.tokens(layer) for layer in range(segment.depth)}
     assert classifier.features is not None
@@ -120,6 +122,11 @@ def read_merged(path: str | Path) -> tuple[Classifier, Pixels, dict[str, Any]]:
         raise CasPLError(
             f"{folder} is a damaged predictor ({type(error).__name__}: {first_line(error)}): export it again"
         ) from error
+
+
+def _norms(classifier: Classifier) -> list[Norms]:
+    """Norms in the place of the tower's own."""
+    return [segment for segment in classifier.vision.segments.values() if isinstance(segment, Norms)]
 
 
 def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:

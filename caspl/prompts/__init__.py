@@ -1,5 +1,6 @@
 """Prompt segments and their cascade in each tower."""
 
+from caspl.prompts.beside import Norms, Shift
 from caspl.prompts.class_aware import ClassAware
 from caspl.prompts.context import (
     both_towers,
@@ -24,8 +25,10 @@ __all__ = [
     "ClassAware",
     "Coupled",
     "ImageConditioned",
+    "Norms",
     "Prompts",
     "Segment",
+    "Shift",
     "TextCascade",
     "TextEnsemble",
     "TextSets",

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from caspl.towers.block import NormPair
     from caspl.towers.text import TextTower
 
 KINDS: dict[str, type[AnySegment]] = {}
@@ -89,6 +90,24 @@ class AnySegment(nn.Module):
         """Whether a layer of the text tower gets fresh tokens."""
         return layer < self.depth
 
+    @property
+    def class_specific(self) -> bool:
+        """Whether every class has its own tokens."""
+        return False
+
+    @property
+    def pairs(self) -> Sequence[NormPair]:
+        """In the image tower: norms in the place of the blocks' own, one pair a block; by default none."""
+        return ()
+
+    def finish(self, features: Tensor) -> Tensor:
+        """What becomes of the tower's features (..., embed_dim) before they are normalised; by default nothing."""
+        return features
+
+    def fixed(self) -> AnySegment:
+        """What it is now, as values; later training does not change it."""
+        return Fixed(self)
+
     def set_classes(self, classnames: Sequence[str], tower: TextTower) -> None:
         """In the text tower: what the classes are from now on, for segments that are made of them."""
 
@@ -135,7 +154,6 @@ class Segment(AnySegment, kind="tokens"):
 
     @property
     def class_specific(self) -> bool:
-        """Whether every class has its own tokens."""
         return self.values.dim() == 4
 
     def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from caspl.errors import CasPLError
-from caspl.prompts.segment import Segment, by_name
+from caspl.prompts.segment import AnySegment, Segment, by_name
 from caspl.prompts.spans import expand_tokens, overwrite
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode, tokenize
@@ -49,6 +49,7 @@ class TextCascade(nn.Module):
         after: what stands between the class name and the full stop; segments there have depth 1, for their
             position differs from class to class.
         tail: what follows the name and ``after``; it is tokenised together with the name.
+        heads: segments without tokens that change the features, in order.
     """
 
     names = ("class",)
@@ -57,12 +58,20 @@ class TextCascade(nn.Module):
     name_end: Tensor  # (classes,)
     slots: Tensor  # (classes, tokens of ``after``)
 
-    def __init__(self, before: Sequence[Piece] = (), after: Sequence[Piece] = (), tail: str = ".") -> None:
+    def __init__(
+        self,
+        before: Sequence[Piece] = (),
+        after: Sequence[Piece] = (),
+        tail: str = ".",
+        heads: Sequence[AnySegment] = (),
+    ) -> None:
         super().__init__()
         self.before = list(before)
         self.after = list(after)
         self.tail = tail
-        self.segments = nn.ModuleDict(by_name(filter(None, map(segment_of, (*self.before, *self.after)))))
+        self._heads = tuple(heads)  # registered with the segments
+        tokens = filter(None, map(segment_of, (*self.before, *self.after)))
+        self.segments = nn.ModuleDict(by_name([*tokens, *heads]))
         self._check_order()
         self.classnames: list[str] = []
 
@@ -149,16 +158,19 @@ class TextCascade(nn.Module):
         head = sum(part.shape[-2] for part in own)
         sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
         start, end = prefix.shape[1], name_end + head
-        return tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
+        features = tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
+        for one in self._heads:
+            features = one.finish(features)
+        return features
 
     def again(self) -> TextCascade:
         """The same texts (segments shared, not copied) for other classes, which must be set anew."""
-        return TextCascade(self.before, self.after, self.tail)
+        return TextCascade(self.before, self.after, self.tail, self._heads)
 
     def only(self, names: Sequence[str]) -> TextCascade:
         """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""
         kept = [piece for piece in self.before if isinstance(piece, Segment) and piece.name in names]
-        return TextCascade(kept)
+        return TextCascade(kept, heads=[one for one in self._heads if one.name in names])
 
     def _check_order(self) -> None:
         """Refuse what the layout cannot hold.

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caspl.errors import CasPLError
-from caspl.prompts.segment import AnySegment, Fixed, by_name
+from caspl.prompts.segment import AnySegment, by_name
 from caspl.prompts.spans import expand_tokens, overwrite
 from caspl.towers.vision import VisionTower
 
@@ -32,7 +32,12 @@ class VisionCascade(nn.Module):
 
     def forward(self, tower: VisionTower, images: Tensor) -> Tensor:
         """Images (batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
-        return F.normalize(tower(images, self.refresh).float(), dim=-1)
+        segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
+        norms = next((segment.pairs for segment in segments if segment.pairs), ())
+        features = tower(images, self.refresh, norms)
+        for segment in segments:
+            features = segment.finish(features)
+        return F.normalize(features.float(), dim=-1)
 
     def refresh(self, layer: int, x: Tensor) -> Tensor:
         """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it; after layer 0 changed in place.
@@ -64,7 +69,7 @@ class VisionCascade(nn.Module):
     def fixed(self) -> VisionCascade:
         """The same tokens as values, whatever they are made from; later training does not change them."""
         segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
-        return VisionCascade([Fixed(segment) for segment in segments])
+        return VisionCascade([segment.fixed() for segment in segments])
 
     def only(self, names: Sequence[str]) -> VisionCascade:
         """The same segments (shared, not copied), cut to those named."""

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,8 @@ def token_place(published: str) -> tuple[str, str, int]:
 # Weights of the published couplings -> ours; the published names of deep projections count from 0.
 WEIGHTS = (
     (r"prompt_learner\.meta_net\.(.*)", r"text.adapting.meta_net.\1"),
+    (r"prompt_learner\.w", "text.correction.values"),
+    (r"image_encoder\.transformer\.resblocks\.(\d+\.ln_\d\..*)", r"vision.norms.blocks.\1"),
     (r"prompt_learner\.proj\.(.*)", r"vision.adapting.first.\1"),
     (r"prompt_learner\.compound_prompt_projections\.(\d+)\.(.*)", r"vision.adapting.deep.0.\1.\2"),
     (r"prompt_learner\.txt2img_proj\.(\d+)\.(\d+)\.(.*)", r"vision.adapting.deep.\1.\2.\3"),
@@ -142,7 +144,16 @@ def tcp(case: dict[str, Any]) -> dict[str, Any]:
     return {"N_CTX": case["section"]["COOP"]["N_CTX"], "CTX_INIT": "", "W": 8.0, "LAYER": case["layer"]}
 
 
-SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
+def lasp(case: dict[str, Any]) -> dict[str, Any]:
+    """LASP's release has keys that it does not read, clips under amp alone, and asks for all classes elsewhere."""
+    keys = {"N_CTX", "CTX_INIT", "LASP_LOSS_WEIGHT", "ENABLE_CORRECTION", "FINETUNE_VIT_LN"}
+    said = case["section"]["LASP"]
+    own = {key: value for key, value in said.items() if key in keys}
+    own |= {"LASP_PROMPTS": tuple(said["LASP_PROMPTS"]), "CLIP_NORM": float(said["PREC"] == "amp"), "PREC": "fp32"}
+    return own | {"VIRTUAL": case.get("include_all_classes", False)}
+
+
+SECTIONS = {"TCP": tcp, "LASP": lasp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
 """Trainers whose published settings are not ours word for word -> our section of a case."""
 
 
@@ -191,19 +202,30 @@ def evaluate(trainer: Any, case: dict[str, Any]) -> np.ndarray:
         return trainer.model_inference(images).cpu().numpy()
 
 
+def draw_noise(trainer: Any, case: dict[str, Any], name: str) -> None:
+    """What is random in a step, as the case says; nothing where its note does not speak of noise."""
+    if "recipe.draw('noise/" in case.get("note", ""):
+        found = recipe.draw(f"noise/{name}", tuple(trainer.noise.shape), 1.0, case["seed"])
+        trainer.noise.copy_(torch.from_numpy(found))
+
+
 def run_training(trainer: Any, case: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Losses of every batch and the learning rate of every epoch."""
-    losses, rates = [], []
+    losses, rates, of_norms = [], [], []
     trainer.max_epoch, trainer.num_batches = case["epochs"], case["batches"]
     trainer.set_model_mode("train")
     for trainer.epoch in range(case["epochs"]):
         rates.append(trainer.get_current_lr())
+        of_norms.append(trainer.optim.param_groups[-1]["lr"])
         for trainer.batch_idx in range(case["batches"]):
             name = f"train/{trainer.epoch}/{trainer.batch_idx}"
+            trainer.draw = partial(draw_noise, trainer, case, name)
             labels = recipe.labels(name, case["batch"], len(case["classnames"]), case["seed"])
             images = recipe.images(name, case["batch"], case["seed"])
             batch = {"img": torch.from_numpy(images), "label": torch.from_numpy(labels)}
             losses.append(float(trainer.forward_backward(batch)["loss"]))
+    if "lrs_ln" in case:
+        np.testing.assert_allclose(of_norms, case["lrs_ln"], rtol=1e-6)
     return losses, rates
 
 

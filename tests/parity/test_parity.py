@@ -38,9 +38,9 @@ def _recipe_clips() -> Iterator[None]:
 
 
 def build(case: dict[str, Any], folder: Path) -> Any:
-    built = make_trainer(case_cfg(case, folder), case["classnames"])
+    built = make_trainer(case_cfg(case, folder), case["classnames"], case.get("all_classnames", ()))
     learned = {name: parameter.data for name, parameter in built.segments.learned().items()}
-    for name in case["learnable"]:
+    for name in set(case["learnable"]) - set(case.get("from_clip", ())):
         target(name, learned).copy_(drawn(case, name))
     covered = sum(int(np.prod(shape)) for shape in case["learnable"].values())
     assert covered == sum(p.numel() for p in built.model.parameters() if p.requires_grad)
@@ -62,7 +62,10 @@ def test_case(name: str, tmp_path: Path) -> None:
     require_agreement(trainer, case, expected)
 
     if "logits_new_classes" in expected:
-        trainer.model.set_classes(case["new_classnames"])
+        names = case["new_classnames"]
+        if case.get("include_all_classes"):
+            names = [*names, *(name for name in case["all_classnames"] if name not in names)]
+        trainer.model.set_classes(names)
         np.testing.assert_allclose(evaluate(trainer, case), expected["logits_new_classes"], rtol=0, atol=LOGITS_AFTER)
 
 

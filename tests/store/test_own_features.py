@@ -26,6 +26,7 @@ CONFIGS = {
     "PromptOT": "PromptOT/vit_b16_ep40_batch4_4+4ctx",
     "ProGrad": "ProGrad/vit_b16_ep100",
     "TCP": "TCP/vit_b16_ep50",
+    "LASP": "LASP/vit_b16_ep25_batch32",
     "ZeroshotCLIP": "ZeroshotCLIP/vit_b16",
     "MaPLe": "MaPLe/vit_b16_c2_ep5_batch4_2ctx",
 }

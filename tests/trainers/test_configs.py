@@ -163,6 +163,22 @@ FILES: dict[str, Settings] = {
     ),
     "PromptOT/vit_b16_ep40_batch4_4+4ctx": ivlp((4, 4), (12, 12), 40, 0.005, section="PROMPTOT", DIV=10.0)
     | {"OPTIM.WARMUP_CONS_LR": 1e-4},
+    "LASP/vit_b16_ep25_batch32": settings(
+        "LASP",
+        32,
+        0.032,
+        25,
+        N_CTX=4,
+        LASP_LOSS_WEIGHT=5.0,
+        ENABLE_CORRECTION=True,
+        FINETUNE_VIT_LN=True,
+        SOFTMAX="learned",
+        NOISE=0.5,
+        CLIP_NORM=1.0,
+        VIRTUAL=False,
+        **WORDS | {"PREC": "amp"},
+    )
+    | {"OPTIM.WARMUP_EPOCH": 3, "DATALOADER.TEST.BATCH_SIZE": 32},
     "MPL/vit_b4_c1_add2_rm1_cross_datasets": mpl(3, 2, 0.0026),
 }
 DEPTHS = [(8, depth) for depth in (1, 3, 6, 9, 12)] + [(4, 12), (16, 12)]
@@ -176,7 +192,7 @@ for n, depth in ((8, 12), (4, 1), (4, 3)):
 OURS_ALONE = {"ZeroshotCLIP/vit_b16", "ZeroshotCLIP/vit_l14", "ZeroshotCLIP2/vit_b16"}
 OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "TipAdapterF")}
 OURS_ALONE |= {
-    name for name in FILES if name.split("/")[0] in ("KgCoOp", "ProGrad", "PromptOT", "TCP")
+    name for name in FILES if name.split("/")[0] in ("KgCoOp", "LASP", "ProGrad", "PromptOT", "TCP")
 }  # see docs/methods.md
 
 
