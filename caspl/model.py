@@ -14,6 +14,7 @@ from caspl.classifier import Classifier, class_logits
 from caspl.prompts.prompts import Prompts
 from caspl.prompts.segment import AnySegment, Segment
 from caspl.prompts.sets import AnyTexts
+from caspl.prompts.text import TextCascade
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import CLIP
 
@@ -127,6 +128,16 @@ class PromptedCLIP(nn.Module):
         if len(names) == 1:
             return {names[0]: features}
         return dict(zip(names, features.unbind(-3), strict=True))
+
+    def text_outputs(self, chosen: Tensor | None = None) -> Tensor:
+        """The last text block's outputs (classes, positions, width); see :meth:`caspl.prompts.TextCascade.outputs`.
+
+        Raises:
+            TypeError: there are several texts a class.
+        """
+        if not isinstance(self.text, TextCascade):
+            raise TypeError("outputs at each position are those of one text a class")
+        return self.text.outputs(self.clip.text, self.text_budget, chosen)
 
     def forward(
         self,

@@ -36,6 +36,7 @@ NORMS = {
     for norm in ("ln_1", "ln_2")
     for kind in ("weight", "bias")
 }
+GENERATOR = [f"nets.0.{name}" for name in ("fc", "ln", "mlp.0", "mlp.2")]
 TEXT, VISION = "text.adapting.values", "vision.adapting.values"
 DEEP = {"N_CTX_VISION": 2, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 2}
 
@@ -53,6 +54,7 @@ CASES = (
     Case("TCP", frozenset({TEXT} | META_NET), {"N_CTX": 4, "LAYER": 1}),
     Case("ProGrad", frozenset({TEXT}), {"N_CTX": 6, "LAMBDA": 0.5}),
     Case("PromptOT", frozenset({TEXT, VISION}), DEEP),
+    Case("COMMA", frozenset({TEXT} | projections(*GENERATOR)), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
     Case("LASP", frozenset({TEXT, "text.correction.values"} | NORMS), {"N_CTX": 4, "LASP_PROMPTS": ("a {}.", "{}.")}),
 )
 

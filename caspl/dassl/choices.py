@@ -36,6 +36,7 @@ WORDS: Mapping[str, Collection[str]] = {
     "TEST.FINAL_MODEL": ("last_step", "best_val"),
     "TRAINER.COOP.CLASS_TOKEN_POSITION": POSITIONS,
     "TRAINER.PROGRAD.CLASS_TOKEN_POSITION": POSITIONS,
+    "TRAINER.COMMA.GENERATORS": ("learned", "fixed"),
     "TRAINER.LASP.SOFTMAX": ("learned", "crafted"),
     "TRAINER.KDPL.TEACHER_SCALE": CASPL["TEACHER_SCALE"],
     **{f"TRAINER.CASPL.{key}": words for key, words in CASPL.items()},

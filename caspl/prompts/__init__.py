@@ -12,11 +12,12 @@ from caspl.prompts.context import (
     vision_tokens,
 )
 from caspl.prompts.coupling import Coupled, ImageConditioned
+from caspl.prompts.generated import Generated
 from caspl.prompts.initial import normal_tokens, word_tokens
 from caspl.prompts.prompts import Prompts, Texts
 from caspl.prompts.segment import AnySegment, Segment
 from caspl.prompts.sets import AnyTexts, TextEnsemble, TextSets
-from caspl.prompts.text import TextCascade, Words
+from caspl.prompts.text import TextCascade, Words, plain_text
 from caspl.prompts.vision import VisionCascade
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "AnyTexts",
     "ClassAware",
     "Coupled",
+    "Generated",
     "ImageConditioned",
     "Norms",
     "Prompts",
@@ -41,6 +43,7 @@ __all__ = [
     "late_words",
     "normal_tokens",
     "placeholder_context",
+    "plain_text",
     "text_context",
     "vision_tokens",
     "word_tokens",

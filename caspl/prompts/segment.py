@@ -86,6 +86,10 @@ class AnySegment(nn.Module):
         """
         raise NotImplementedError
 
+    def all_tokens(self) -> list[Tensor]:
+        """Those of each layer < depth, for segments that no image changes."""
+        return [self.tokens(layer) for layer in range(self.depth)]
+
     def renews(self, layer: int) -> bool:
         """Whether a layer of the text tower gets fresh tokens."""
         return layer < self.depth
@@ -182,8 +186,8 @@ class Fixed(AnySegment):
         self._depth = segment.depth
         self._removed = [0, *(segment.removed(layer) for layer in range(1, segment.depth))]
         self._lengths = [segment.length_at(layer) for layer in range(segment.depth)]
-        for layer in range(segment.depth):
-            self.register_buffer(f"layer_{layer}", segment.tokens(layer).detach().clone())
+        for layer, tokens in enumerate(segment.all_tokens()):
+            self.register_buffer(f"layer_{layer}", tokens.detach().clone())
 
     @classmethod
     def of_values(cls, said: Mapping[str, Any], layers: Sequence[Tensor]) -> Fixed:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from caspl.errors import CasPLError
 from caspl.prompts.segment import AnySegment, Segment, by_name
 from caspl.prompts.spans import expand_tokens, overwrite
+from caspl.prompts.templates import checked
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode, tokenize
 
@@ -140,6 +141,30 @@ class TextCascade(nn.Module):
             end: (names,) places of the end tokens among them.
         """
         return self._run(tower, tower.embed(ids), end)[0]
+
+    def outputs(self, tower: TextTower, budget: int = 0, chosen: Tensor | None = None) -> Tensor:
+        """Outputs of the last block at every position of the tower, also behind the end tokens, where zeros stand.
+
+        Nothing is shared here but what tokens there are: all positions of all classes are computed.
+
+        Args:
+            tower, budget, chosen: see :meth:`forward`; no segment depends on the image.
+
+        Returns:
+            (classes, positions, width).
+        """
+        names, ends = self._names(tower, None, chosen), _rows(self.name_end, chosen)
+        shared, own, split = self._first_layer(tower, None)
+        head = [expand_tokens(part, names.shape[0]) for part in (*shared, *own)]
+        used = names.shape[1] + sum(part.shape[1] for part in head)
+        zeros = torch.zeros_like(self.name_ids[:1, :1]).expand(1, tower.positional_embedding.shape[0] - used)
+        pads = tower.embed(zeros).expand(names.shape[0], -1, -1)
+
+        def refresh(layer: int, x: Tensor, which: slice) -> Tensor:
+            spans = self._fresh(layer, len(self.before), None, False)
+            return overwrite(x, [(at, tokens[which] if tokens.dim() == 3 else tokens) for at, tokens in spans])
+
+        return tower.classes(torch.cat([*head, names, pads], dim=1), ends, (), 0, refresh, budget, whole=True)[0]
 
     def _run(
         self, tower: TextTower, names: Tensor, name_end: Tensor, condition: Tensor | None = None, budget: int = 0
@@ -264,6 +289,12 @@ class TextCascade(nn.Module):
 
     def _place(self, name: str, value: Tensor, device: torch.device) -> None:
         self.register_buffer(name, value.to(device), persistent=False)
+
+
+def plain_text(template: str) -> TextCascade:
+    """Zero-shot CLIP's texts: the words of a template and no tokens."""
+    head, tail = checked(template).split("{}")
+    return TextCascade(fixed(encode(head)), tail=tail)
 
 
 def fixed(ids: Sequence[int]) -> list[Words]:

@@ -7,7 +7,8 @@ adapting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -34,24 +35,28 @@ class VisionCascade(nn.Module):
         """Images (batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
         segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
         norms = next((segment.pairs for segment in segments if segment.pairs), ())
-        features = tower(images, self.refresh, norms)
+        fresh = {segment.name: segment.all_tokens() for segment in segments}
+        features = tower(images, partial(self.refresh, fresh=fresh), norms)
         for segment in segments:
             features = segment.finish(features)
         return F.normalize(features.float(), dim=-1)
 
-    def refresh(self, layer: int, x: Tensor) -> Tensor:
+    def refresh(self, layer: int, x: Tensor, fresh: Mapping[str, Sequence[Tensor]] | None = None) -> Tensor:
         """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it; after layer 0 changed in place.
 
-        A segment that removes more than it has takes the rest from the patches, the last ones first.
+        A segment that removes more than it has takes the rest from the patches, the last ones first. ``fresh`` are
+        all tokens of each segment by its name; without them they are made here.
         """
         segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
         if not any(layer < segment.depth for segment in segments):
             return x
+        if fresh is None:
+            fresh = {segment.name: segment.all_tokens() for segment in segments}
         lengths = [segment.length_at(layer - 1) if layer else 0 for segment in segments]
         if layer and all(_renews(*pair, layer) for pair in zip(segments, lengths, strict=True)):
             places = [x.shape[1] - sum(lengths[number:]) for number in range(len(segments))]
             pairs = zip(places, segments, strict=True)
-            return overwrite(x, [(place, one.tokens(layer)) for place, one in pairs if layer < one.depth])
+            return overwrite(x, [(place, fresh[one.name][layer]) for place, one in pairs if layer < one.depth])
         patches, *own = x.split([x.shape[1] - sum(lengths), *lengths], dim=1)
         parts = []
         for segment, tokens in zip(segments, own, strict=True):
@@ -59,8 +64,8 @@ class VisionCascade(nn.Module):
                 kept = tokens.shape[1] - (segment.removed(layer) if layer else 0)
                 if kept < 0:
                     patches = _shortened(patches, -kept, segment.name)
-                fresh = expand_tokens(segment.tokens(layer), x.shape[0]).to(x.dtype)
-                parts += [tokens[:, : max(kept, 0)], fresh]
+                new = expand_tokens(fresh[segment.name][layer], x.shape[0]).to(x.dtype)
+                parts += [tokens[:, : max(kept, 0)], new]
             else:
                 parts.append(tokens)
         return torch.cat([patches, *parts], dim=1)

@@ -12,7 +12,7 @@ from caspl.results.collect import Group
 
 KNOWN = (
     *("CasPL", "LinearProbeCLIP", "CoOp", "TipAdapter", "TipAdapterF"),
-    *("CoCoOp", "VPT", "ProGrad", "IVLP", "MaPLe", "LASP", "KgCoOp", "PromptSRC", "TCP", "MPL", "PromptOT"),
+    *("CoCoOp", "VPT", "ProGrad", "IVLP", "MaPLe", "LASP", "KgCoOp", "PromptSRC", "COMMA", "TCP", "MPL", "PromptOT"),
 )
 
 

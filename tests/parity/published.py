@@ -66,8 +66,17 @@ WEIGHTS = (
 )
 
 
+OVERWRITTEN = "prompt_learner.compound_prompts_image"
+"""COMMA's, which its optimizer steps and its forward pass overwrites: nothing of ours."""
+
+
 def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
     """Where a published learnable tensor stands in our state, by their name."""
+    if published.endswith("compound_prompts_text"):
+        return ours["text.adapting.values"][1:]
+    if match := re.fullmatch(r".*compound_prompt_projections_image(?:_base|\.(\d+))\.(.*)", published):
+        number = 0 if match[1] is None else int(match[1]) + 1
+        return ours[f"vision.adapting.nets.{number}.{match[2]}"]
     for pattern, name in WEIGHTS:
         match = re.fullmatch(pattern, published)
         if match:
@@ -78,7 +87,7 @@ def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def drawn(case: dict[str, Any], published: str) -> torch.Tensor:
     """What a learnable tensor of a case is set to."""
-    shape, seed = case["learnable"][published], case["seed"]
+    shape, seed = (case["learnable"] | case.get("no_gradient", {}))[published], case["seed"]
     if published not in case.get("draws", {}):
         return draw(published, shape, seed)
     std, mean = case["draws"][published]
@@ -153,7 +162,13 @@ def lasp(case: dict[str, Any]) -> dict[str, Any]:
     return own | {"VIRTUAL": case.get("include_all_classes", False)}
 
 
-SECTIONS = {"TCP": tcp, "LASP": lasp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
+def comma(case: dict[str, Any]) -> dict[str, Any]:
+    """COMMA's release counts blocks that its towers do not run, and does not train its generators."""
+    said = case["section"]["COMMA"]
+    return {key: value for key, value in said.items() if key != "LAST_LAYER"} | {"GENERATORS": "fixed"}
+
+
+SECTIONS = {"TCP": tcp, "COMMA": comma, "LASP": lasp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
 """Trainers whose published settings are not ours word for word -> our section of a case."""
 
 

@@ -18,6 +18,7 @@ from tests.parity.published import (
     CASES,
     LOGITS_AFTER,
     LOGITS_BEFORE,
+    OVERWRITTEN,
     case_cfg,
     drawn,
     evaluate,
@@ -39,10 +40,10 @@ def _recipe_clips() -> Iterator[None]:
 
 def build(case: dict[str, Any], folder: Path) -> Any:
     built = make_trainer(case_cfg(case, folder), case["classnames"], case.get("all_classnames", ()))
-    learned = {name: parameter.data for name, parameter in built.segments.learned().items()}
-    for name in set(case["learnable"]) - set(case.get("from_clip", ())):
-        target(name, learned).copy_(drawn(case, name))
-    covered = sum(int(np.prod(shape)) for shape in case["learnable"].values())
+    tensors, learnable = built.segments.tensors(), case["learnable"].keys() - {OVERWRITTEN}
+    for name in (learnable | case.get("no_gradient", {}).keys()) - set(case.get("from_clip", ())):
+        target(name, tensors).copy_(drawn(case, name))
+    covered = sum(int(np.prod(case["learnable"][name])) for name in learnable)
     assert covered == sum(p.numel() for p in built.model.parameters() if p.requires_grad)
     return built
 

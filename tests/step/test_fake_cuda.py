@@ -60,7 +60,17 @@ def faked(trainer: Any, precision: Precision) -> tuple[Step, FakeTensorMode]:
             teacher.encoder._precision = precision
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     faker = Faker(mode, precision.device)
-    for name in ("model", "_learner", "reference", "distillation", "teacher", "more_names", "crafted", "noise"):
+    for name in (
+        "model",
+        "_learner",
+        "reference",
+        "distillation",
+        "teacher",
+        "more_names",
+        "crafted",
+        "noise",
+        "frozen",
+    ):
         if hasattr(trainer, name):
             setattr(trainer, name, faker(getattr(trainer, name)))
     learned = [value for value in trainer.model.parameters() if value.requires_grad]
