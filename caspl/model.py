@@ -28,7 +28,8 @@ class Output(NamedTuple):
     Args:
         logits: (batch, classes), exp(logit_scale) times the cosine.
         image: (batch, embed_dim), normalised.
-        text: (classes, embed_dim), or (batch, classes, embed_dim) if image-conditioned; normalised.
+        text: (classes, embed_dim), or (batch, classes, embed_dim) if image-conditioned; normalised. Of sampled tokens
+            (batch or 1, samples, classes, embed_dim).
         others: likewise of further sets of texts, by name.
         chosen: (classes,) which of the model's classes these are, where they are not all.
     """
@@ -175,7 +176,11 @@ class PromptedCLIP(nn.Module):
         if self.text.conditional:
             made = Classifier(*parts, texts=copy.deepcopy(self.text), text_tower=self.clip.text)
         else:
-            made = Classifier(*parts, features=self.encode_text())
+            training = self.training
+            try:
+                made = Classifier(*parts, features=self.eval().encode_text())
+            finally:
+                self.train(training)
         return made.requires_grad_(False).eval()
 
     def segments(self) -> dict[str, AnySegment]:

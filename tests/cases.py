@@ -55,6 +55,7 @@ CASES = (
     Case("ProGrad", frozenset({TEXT}), {"N_CTX": 6, "LAMBDA": 0.5}),
     Case("PromptOT", frozenset({TEXT, VISION}), DEEP),
     Case("COMMA", frozenset({TEXT} | projections(*GENERATOR)), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
+    Case("BayesPrompt", frozenset({TEXT} | {f"text.adapting.{n}.values" for n in ("mean", "log_variance")}), {"L": 3}),
     Case("LASP", frozenset({TEXT, "text.correction.values"} | NORMS), {"N_CTX": 4, "LASP_PROMPTS": ("a {}.", "{}.")}),
 )
 

@@ -129,6 +129,8 @@ RANGES = {
     "LAYER": COUNT,
     "ADAM_EPS": POSITIVE,
     "DIV": COUNT,
+    "L": SOME,
+    "KL_WEIGHT": COUNT,
     "WEIGHT": COUNT,
     "LASP_LOSS_WEIGHT": COUNT,
     "NOISE": SHARE,

@@ -38,7 +38,7 @@ def is_merged(path: Path) -> bool:
 
 
 def require_mergeable(classifier: Classifier, what: str = "this model") -> None:
-    """Refuse a classifier that needs its text tower.
+    """Refuse a classifier that needs its text tower, or more than one feature a class.
 
     Raises:
         CasPLError: saying what it needs instead.
@@ -47,6 +47,11 @@ def require_mergeable(classifier: Classifier, what: str = "this model") -> None:
         raise CasPLError(
             f"the texts of {what} depend on the image, so that there is no matrix of class features to merge: it needs "
             "its text tower for every picture; use caspl.load on the run itself"
+        )
+    if classifier.features.dim() != 2:
+        raise CasPLError(
+            f"{what} answers with a mean over samples of its texts, which is no matrix of class features to merge: use "
+            "caspl.load on the run itself"
         )
 
 

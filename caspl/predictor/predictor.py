@@ -165,6 +165,8 @@ class Predictor:
     def encode_text(self, names: Sequence[str] | None = None) -> Tensor:
         """Normalised features (names, embed_dim) of class names within the learned tokens, float32 on the CPU.
 
+        Of sampled tokens (1, samples, names, embed_dim).
+
         Args:
             names: of classes; by default the model's own. The model's own stay as they are.
 

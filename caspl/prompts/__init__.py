@@ -15,6 +15,7 @@ from caspl.prompts.coupling import Coupled, ImageConditioned
 from caspl.prompts.generated import Generated
 from caspl.prompts.initial import normal_tokens, word_tokens
 from caspl.prompts.prompts import Prompts, Texts
+from caspl.prompts.sampled import Sampled
 from caspl.prompts.segment import AnySegment, Segment
 from caspl.prompts.sets import AnyTexts, TextEnsemble, TextSets
 from caspl.prompts.text import TextCascade, Words, plain_text
@@ -29,6 +30,7 @@ __all__ = [
     "ImageConditioned",
     "Norms",
     "Prompts",
+    "Sampled",
     "Segment",
     "Shift",
     "TextCascade",

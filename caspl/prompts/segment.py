@@ -38,6 +38,7 @@ class AnySegment(nn.Module):
 
     kind: ClassVar[str]
     conditional = False  # whether the tokens depend on the image
+    samples = 0  # of the tokens, where they are drawn; all of them are run
     differs = False  # whether they become each class's own at an inner layer
 
     def __init_subclass__(cls, kind: str = "", **more: Any) -> None:

@@ -81,6 +81,11 @@ class TextCascade(nn.Module):
         """Whether the tokens depend on the image."""
         return any(segment.conditional for segment in self.segments.values())
 
+    @property
+    def samples(self) -> int:
+        """How many samples of its tokens are run; 0 where none are drawn."""
+        return max((segment.samples for segment in self.segments.values()), default=0)  # type: ignore[type-var, return-value]
+
     def set_classes(self, classnames: Sequence[str], tower: TextTower) -> None:
         """Tokenise the class names (underscores are read as spaces) and lay out the positions.
 
@@ -124,12 +129,15 @@ class TextCascade(nn.Module):
             chosen: (chosen,) numbers of the classes that are wanted; None for all.
 
         Returns:
-            (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
+            (classes, embed_dim), or (groups, classes, embed_dim) if conditioned; of sampled tokens
+            (groups, samples, classes, embed_dim), with one group if not conditioned.
         """
         if chosen is not None and any(segment.class_specific for segment in self.segments.values()):
             raise CasPLError("class-specific tokens are made for all classes: some of them cannot be chosen")
         names, ends = self._names(tower, condition, chosen), _rows(self.name_end, chosen)
         features = self._run(tower, names, ends, condition, budget)
+        if self.samples:
+            return features.unflatten(0, (-1, self.samples))
         return features[0] if condition is None else features
 
     def of_ids(self, tower: TextTower, ids: Tensor, end: Tensor) -> Tensor:

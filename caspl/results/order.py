@@ -12,7 +12,21 @@ from caspl.results.collect import Group
 
 KNOWN = (
     *("CasPL", "LinearProbeCLIP", "CoOp", "TipAdapter", "TipAdapterF"),
-    *("CoCoOp", "VPT", "ProGrad", "IVLP", "MaPLe", "LASP", "KgCoOp", "PromptSRC", "COMMA", "TCP", "MPL", "PromptOT"),
+    *(
+        "CoCoOp",
+        "VPT",
+        "ProGrad",
+        "IVLP",
+        "MaPLe",
+        "LASP",
+        "BayesPrompt",
+        "KgCoOp",
+        "PromptSRC",
+        "COMMA",
+        "TCP",
+        "MPL",
+        "PromptOT",
+    ),
 )
 
 

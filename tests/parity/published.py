@@ -57,6 +57,9 @@ def token_place(published: str) -> tuple[str, str, int]:
 
 # Weights of the published couplings -> ours; the published names of deep projections count from 0.
 WEIGHTS = (
+    (r"prompt_learner\.mean_posterior", "text.adapting.mean.values"),
+    (r"prompt_learner\.std_posterior", "text.adapting.log_variance.values"),
+    (r"prompt_learner\.meta_net\.weight_(mean|log_variance)\.module\.(.*)", r"text.adapting.\1.\2"),
     (r"prompt_learner\.meta_net\.(.*)", r"text.adapting.meta_net.\1"),
     (r"prompt_learner\.w", "text.correction.values"),
     (r"image_encoder\.transformer\.resblocks\.(\d+\.ln_\d\..*)", r"vision.norms.blocks.\1"),
@@ -168,13 +171,29 @@ def comma(case: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in said.items() if key != "LAST_LAYER"} | {"GENERATORS": "fixed"}
 
 
-SECTIONS = {"TCP": tcp, "COMMA": comma, "LASP": lasp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot}
+def bayes(case: dict[str, Any]) -> dict[str, Any]:
+    """The release's trainer and section are called VPT."""
+    said = dict(case["section"]["VPT"])
+    return said | {"CONDITIONED": said.pop("VPT_TYPE") == "cocoopvpt"}
+
+
+SECTIONS = {
+    "TCP": tcp,
+    "BayesPrompt": bayes,
+    "COMMA": comma,
+    "LASP": lasp,
+    "KgCoOp": kgcoop,
+    "ProGrad": prograd,
+    "PromptOT": promptot,
+}
 """Trainers whose published settings are not ours word for word -> our section of a case."""
 
 
 def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     """A case as a config of ours; its boosting tokens are written into a folder."""
     trainer = case["reference"].split()[-1]
+    if "Bayesian" in case["reference"]:
+        trainer = "BayesPrompt"
     if trainer.endswith("_KDPL"):
         trainer = "KDPL_" + trainer.removesuffix("_KDPL")
     settings: dict[str, Any] = {
@@ -214,7 +233,19 @@ def evaluate(trainer: Any, case: dict[str, Any]) -> np.ndarray:
     trainer.set_model_mode("eval")
     with torch.no_grad():
         images = torch.from_numpy(recipe.images("test", 6, case["seed"])).to(DEVICE)
+        if hasattr(trainer, "posterior"):
+            alone = "for test image I" in case["note"]
+            parts = images.split(1) if alone else [images]
+            names = [f"noise/test/{number}" if alone else "noise/test" for number in range(len(parts))]
+            return np.concatenate([sampled(trainer, case, *pair) for pair in zip(names, parts, strict=True)])
         return trainer.model_inference(images).cpu().numpy()
+
+
+def sampled(trainer: Any, case: dict[str, Any], name: str, images: torch.Tensor) -> np.ndarray:
+    """Logits with the noise of that name."""
+    noise = trainer.posterior.noise
+    noise.copy_(torch.from_numpy(recipe.draw(name, tuple(noise.shape), 1.0, case["seed"])))
+    return trainer.model_inference(images).cpu().numpy()
 
 
 def draw_noise(trainer: Any, case: dict[str, Any], name: str) -> None:

@@ -182,6 +182,10 @@ FILES: dict[str, Settings] = {
     "COMMA/vit_b16_ep5_batch4_2ctx": settings(
         "COMMA", 4, 0.0035, 5, N_CTX=2, PROMPT_DEPTH=9, WEIGHT=1.0, GENERATORS="learned", **WORDS
     ),
+    "BayesPrompt/vit_b16_c4_ep10_batch1_ctxv1": settings(
+        "BAYES", 1, 0.002, 40, N_CTX=4, L=10, CONDITIONED=False, KL_WEIGHT=0.001, **WORDS
+    )
+    | {"DATALOADER.TEST.BATCH_SIZE": 1},
     "MPL/vit_b4_c1_add2_rm1_cross_datasets": mpl(3, 2, 0.0026),
 }
 DEPTHS = [(8, depth) for depth in (1, 3, 6, 9, 12)] + [(4, 12), (16, 12)]
@@ -195,7 +199,9 @@ for n, depth in ((8, 12), (4, 1), (4, 3)):
 OURS_ALONE = {"ZeroshotCLIP/vit_b16", "ZeroshotCLIP/vit_l14", "ZeroshotCLIP2/vit_b16"}
 OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "TipAdapterF")}
 OURS_ALONE |= {
-    name for name in FILES if name.split("/")[0] in ("COMMA", "KgCoOp", "LASP", "ProGrad", "PromptOT", "TCP")
+    name
+    for name in FILES
+    if name.split("/")[0] in ("BayesPrompt", "COMMA", "KgCoOp", "LASP", "ProGrad", "PromptOT", "TCP")
 }  # see docs/methods.md
 
 
