@@ -37,6 +37,7 @@ NORMS = {
     for kind in ("weight", "bias")
 }
 GENERATOR = [f"nets.0.{name}" for name in ("fc", "ln", "mlp.0", "mlp.2")]
+ADAPTERS = {f"{tower}.adapter.fc.{layer}.weight" for tower in ("text", "vision") for layer in (0, 2)}
 TEXT, VISION = "text.adapting.values", "vision.adapting.values"
 DEEP = {"N_CTX_VISION": 2, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 2}
 
@@ -56,6 +57,7 @@ CASES = (
     Case("PromptOT", frozenset({TEXT, VISION}), DEEP),
     Case("COMMA", frozenset({TEXT} | projections(*GENERATOR)), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
     Case("BayesPrompt", frozenset({TEXT} | {f"text.adapting.{n}.values" for n in ("mean", "log_variance")}), {"L": 3}),
+    Case("CoPrompt", frozenset({TEXT} | projections("deep.0.0") | ADAPTERS), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
     Case("LASP", frozenset({TEXT, "text.correction.values"} | NORMS), {"N_CTX": 4, "LASP_PROMPTS": ("a {}.", "{}.")}),
 )
 

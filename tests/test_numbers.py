@@ -79,6 +79,7 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
         *("TRAINER.CASPL.BOOSTING_DATASET", "TRAINER.CASPL.STORE"),
         *(f"TRAINER.KDPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE", "DICTIONARY")),
         *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG", "TRAINER.LASP.LASP_PROMPTS"),
+        "TRAINER.COPROMPT.TEXTS",
     }
     kept = {f"TRAINER.{section}" for section in OURS | {"RECORD", "CASPL"}}
     words = {

@@ -95,7 +95,7 @@ class OwnFeatures(Base):
             return batch
         if self.store is None:
             with self.precision.compute():
-                features = rounded(encode_alike(self._encoder, batch.images))
+                features = rounded(encode_alike(self._encoder, batch.first))
         else:
             images = [self.viewing.dataset.identities[place] for place in loaded["index"].tolist()]
             features = self.store.features(images, loaded["view"].tolist())

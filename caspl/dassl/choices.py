@@ -37,6 +37,7 @@ WORDS: Mapping[str, Collection[str]] = {
     "TRAINER.COOP.CLASS_TOKEN_POSITION": POSITIONS,
     "TRAINER.PROGRAD.CLASS_TOKEN_POSITION": POSITIONS,
     "TRAINER.COMMA.GENERATORS": ("learned", "fixed"),
+    "TRAINER.COPROMPT.DISTILL": ("cosine", "mse"),
     "TRAINER.LASP.SOFTMAX": ("learned", "crafted"),
     "TRAINER.KDPL.TEACHER_SCALE": CASPL["TEACHER_SCALE"],
     **{f"TRAINER.CASPL.{key}": words for key, words in CASPL.items()},

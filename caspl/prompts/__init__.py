@@ -1,6 +1,6 @@
 """Prompt segments and their cascade in each tower."""
 
-from caspl.prompts.beside import Norms, Shift
+from caspl.prompts.beside import Adapter, Norms, Shift
 from caspl.prompts.class_aware import ClassAware
 from caspl.prompts.context import (
     both_towers,
@@ -22,6 +22,7 @@ from caspl.prompts.text import TextCascade, Words, plain_text
 from caspl.prompts.vision import VisionCascade
 
 __all__ = [
+    "Adapter",
     "AnySegment",
     "AnyTexts",
     "ClassAware",

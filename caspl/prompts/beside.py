@@ -56,6 +56,35 @@ class Shift(Beside, kind="shift"):
         return cls(name, int(said["width"]))
 
 
+class Adapter(Beside, kind="adapter"):
+    """A narrow net whose result replaces a part of all features of a tower before they are normalised (CoPrompt).
+
+    Args:
+        name: see :class:`AnySegment`.
+        width: of the features.
+        part: of the features that comes from the net, from 0 to 1.
+        reduction: the net's hidden layer is ``width // reduction`` wide.
+    """
+
+    def __init__(self, name: str, width: int, part: float, reduction: int = 4) -> None:
+        super().__init__(name)
+        self._width, self._part, self._reduction = width, part, reduction
+        hidden = max(1, width // reduction)
+        layers = [nn.Linear(width, hidden, bias=False), nn.ReLU(), nn.Linear(hidden, width, bias=False), nn.ReLU()]
+        self.fc = nn.Sequential(*layers)
+
+    def finish(self, features: Tensor) -> Tensor:
+        features = features.float()
+        return self._part * self.fc(features) + (1 - self._part) * features
+
+    def describe(self) -> dict[str, Any]:
+        return super().describe() | {"width": self._width, "part": self._part, "reduction": self._reduction}
+
+    @classmethod
+    def of(cls, name: str, said: Mapping[str, Any], sources: Mapping[str, AnySegment]) -> AnySegment:
+        return cls(name, int(said["width"]), float(said["part"]), int(said["reduction"]))
+
+
 class Norms(Beside, kind="norms"):
     """Both layer norms of every block of the image tower, in the place of the tower's own, which stay (LASP).
 

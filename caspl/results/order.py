@@ -24,6 +24,7 @@ KNOWN = (
         "PromptSRC",
         "COMMA",
         "TCP",
+        "CoPrompt",
         "MPL",
         "PromptOT",
     ),

@@ -142,7 +142,7 @@ class Step:
         """Likewise, with the sum of the losses that steer in the middle."""
         with self.precision.compute():
             chosen = None if self.choose is None else self.choose(batch)
-            output = self.model(batch.images, self.text, chosen, batch.image)
+            output = self.model(batch.first, self.text, chosen, batch.image)
             terms = self.losses(output, batch)
         each = torch.stack([term.float() for term in terms.values()])
         loss, steers = each.sum(), None

@@ -67,5 +67,5 @@ class CLIPTeacher:
         if batch.kept is not None:
             return batch.kept
         if self.named:
-            return rounded(encode_alike(self, batch.images))
-        return self.encode_image(batch.images)
+            return rounded(encode_alike(self, batch.first))
+        return self.encode_image(batch.first)

@@ -12,6 +12,7 @@ from caspl.model import PromptedCLIP
 from caspl.prompts.templates import fill
 from caspl.prompts.vision import VisionCascade
 from caspl.step.batch import Batch
+from caspl.teachers.encoder import text_features
 from caspl.towers import tokenize
 
 
@@ -37,12 +38,26 @@ class Reference:
 
     def image(self, batch: Batch) -> Tensor:
         """Its features (batch, embed_dim) of a batch: those that a store has kept, if there are any."""
-        return self.encode_image(batch.images) if batch.reference is None else batch.reference
+        return self.encode_image(batch.first) if batch.reference is None else batch.reference
 
     @torch.no_grad()
     def encode_image(self, images: Tensor) -> Tensor:
         """(batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
         return self._vision(self._clip.visual, images)
+
+    @torch.no_grad()
+    def each(self, texts: Sequence[Sequence[str]]) -> Tensor:
+        """Plain CLIP's normalised features (most, classes, embed_dim) of the texts of each class.
+
+        Args:
+            texts: of each class, at least one; those that have fewer than others begin again.
+        """
+        most, length = max(map(len, texts)), self._clip.sizes.context_length
+        flat = [own[number % len(own)] for number in range(most) for own in texts]
+        found = text_features(
+            self._clip.encode_text, lambda some: tokenize(some, length), flat, self._clip.logit_scale.device
+        )
+        return found.unflatten(0, (most, len(texts)))
 
     @torch.no_grad()
     def _texts(self, model: PromptedCLIP, templates: Sequence[str], segments: Sequence[str]) -> Tensor:

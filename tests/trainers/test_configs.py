@@ -186,6 +186,10 @@ FILES: dict[str, Settings] = {
         "BAYES", 1, 0.002, 40, N_CTX=4, L=10, CONDITIONED=False, KL_WEIGHT=0.001, **WORDS
     )
     | {"DATALOADER.TEST.BATCH_SIZE": 1},
+    "CoPrompt/vit_b16_ep8_batch4_4ctx_l12": settings(
+        "COPROMPT", 4, 0.0035, 8, N_CTX=4, PROMPT_DEPTH=12, W=8.0, DISTILL="cosine", **WORDS
+    )
+    | {"INPUT.TRANSFORMS": ("randaugment", "normalize"), "DATALOADER.K_TRANSFORMS": 2},
     "MPL/vit_b4_c1_add2_rm1_cross_datasets": mpl(3, 2, 0.0026),
 }
 DEPTHS = [(8, depth) for depth in (1, 3, 6, 9, 12)] + [(4, 12), (16, 12)]
@@ -201,7 +205,7 @@ OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "
 OURS_ALONE |= {
     name
     for name in FILES
-    if name.split("/")[0] in ("BayesPrompt", "COMMA", "KgCoOp", "LASP", "ProGrad", "PromptOT", "TCP")
+    if name.split("/")[0] in ("BayesPrompt", "COMMA", "CoPrompt", "KgCoOp", "LASP", "ProGrad", "PromptOT", "TCP")
 }  # see docs/methods.md
 
 
