@@ -65,7 +65,13 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
     extend_cfg(cfg)
     own = {
         *("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.NAME", "DATASET.SOURCE_DOMAINS", "DATASET.TARGET_DOMAINS"),
-        *("DATASET.CIFAR_C_TYPE", "DATASET.TEMPLATE", "DATASET.FOLDER.LIST", "DATASET.FOLDER.CLASSNAMES"),
+        *(
+            "DATASET.CIFAR_C_TYPE",
+            "DATASET.TEMPLATE",
+            "DATASET.TEXTS",
+            "DATASET.FOLDER.LIST",
+            "DATASET.FOLDER.CLASSNAMES",
+        ),
         *(
             "DATASET.FOLDER.UNLABELLED",
             "DATASET.FOLDER.CLASSES",

@@ -19,7 +19,7 @@ from caspl.checkpoint import SegmentStore, find_checkpoint, read_checkpoint
 from caspl.dassl.blame import refused
 from caspl.dassl.outcome import VIEWS, Sections
 from caspl.dassl.run_folder import keep_settings, require_same_method
-from caspl.dassl.section import check_options, require_labels
+from caspl.dassl.section import check_options, given_texts, require_labels
 from caspl.dassl.stepping import Stepping
 from caspl.dassl.student import given_pixels, load_student
 from caspl.errors import CasPLError, advising
@@ -30,6 +30,7 @@ from caspl.results.answers import write_classes, write_confusion, write_predicti
 from caspl.runtime import Runtime
 from caspl.step import Batch, Precision, Terms
 from caspl.step.precision import check_mode
+from caspl.teachers import Reference
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
@@ -205,6 +206,14 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         """
         self._reference_asked = True
         return ("boosting",) if self.boosted and self.cfg.TRAINER.CASPL.REFERENCE == "boosted" else ()
+
+    def reference_of(self, *templates: str) -> Reference:
+        """The method's frozen reference: its texts are those of ``DATASET.TEXTS``, else of these templates."""
+        segments, given = self.reference_segments, given_texts(self.cfg)
+        if given is None or segments:
+            return Reference(self.model, templates, segments)
+        with advising("it is DATASET.TEXTS"):
+            return Reference(self.model, templates, texts=given.of(self.model.text.classnames))
 
     def trained_on(self) -> dict[str, Any]:
         """What checkpoints and records say of where the tokens come from; empty where nothing learns."""

@@ -19,7 +19,6 @@ from caspl.prompts import Adapter, Prompts
 from caspl.prompts.class_texts import ClassTexts
 from caspl.prompts.templates import KGCOOP_TEMPLATES
 from caspl.step import Batch, Terms
-from caspl.teachers import Reference
 from caspl.towers import CLIP
 from trainers.maple import MaPLe
 from trainers.registry import register
@@ -56,7 +55,7 @@ class CoPrompt(MaPLe):
         if self.cfg.DATALOADER.K_TRANSFORMS < 2:
             logger.warning("DATALOADER.K_TRANSFORMS is 1: the reference sees the very view that the student sees")
         template = dataset_template(self.cfg, published=KGCOOP_TEMPLATES)
-        self.reference = Reference(self.model, (template,), segments)
+        self.reference = self.reference_of(template)
         self.sentences = self.reference.text.unsqueeze(0)
         if self.options.TEXTS and not segments:
             with advising("it is TRAINER.COPROMPT.TEXTS"):

@@ -9,12 +9,12 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from caspl.dassl.outcome import Sections
-from caspl.dassl.section import dataset_template
+from caspl.dassl.section import class_texts
 from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError, advising
 from caspl.losses import both_ways, most_probable
 from caspl.model import Output, PromptedCLIP
-from caspl.prompts.templates import DEFAULT_TEMPLATE, checked, fill
+from caspl.prompts.templates import DEFAULT_TEMPLATE, checked
 from caspl.step import Batch, Terms
 from caspl.teachers import CLIPTeacher
 from caspl.teachers.dictionary import read_dictionary
@@ -89,8 +89,8 @@ class FromTeacher(Base):
         with advising("look at TRAINER.KDPL.TEACHER"):
             encoder = self.frozen_encoder(options.TEACHER)
         given = options.TEACHER_TEMPLATE or (DEFAULT_TEMPLATE if agnostic else "")
-        template = checked(given) if given else dataset_template(self.cfg)
-        self.teacher = CLIPTeacher(encoder, fill(template, names), given_pixels(self.cfg))
+        texts = class_texts(self.cfg, names, checked(given) if given else "")
+        self.teacher = CLIPTeacher(encoder, texts, given_pixels(self.cfg))
 
     def chosen_classes(self, batch: Batch) -> Tensor | None:
         """Ask the teacher; where the classes are not known, it also says which names the step is about."""

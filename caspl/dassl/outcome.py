@@ -18,7 +18,7 @@ COUNTED = {
     "": ("SEED",),
     "DATASET": (
         *("NAME", "SUBSAMPLE_CLASSES", "NUM_SHOTS", "SOURCE_DOMAINS", "TARGET_DOMAINS", "NUM_LABELED", "VAL_PERCENT"),
-        *("STL10_FOLD", "CIFAR_C_TYPE", "CIFAR_C_LEVEL", "ALL_AS_UNLABELED", "TEMPLATE"),
+        *("STL10_FOLD", "CIFAR_C_TYPE", "CIFAR_C_LEVEL", "ALL_AS_UNLABELED", "TEMPLATE", "TEXTS"),
     ),
     "DATASET.FOLDER": ("LIST", "CLASSNAMES", "RATIOS", "SPLIT_SEED", "UNLABELLED", "CLASSES", "TRAINED_CLASSES"),
     "INPUT": (
@@ -73,6 +73,8 @@ def settings(text: str, sections: Sections) -> dict[str, str]:
     found = {key: json.dumps(value) for key, value in leaves(parse_yaml(text))}
     if found.get(VIEWED[0], "0") == "0":  # drawn anew each time: so it was in runs before there were these keys
         found = {key: value for key, value in found.items() if key not in VIEWED}
+    if found.get("DATASET.TEXTS") == '""':  # likewise
+        del found["DATASET.TEXTS"]
     return {key: value for key, value in found.items() if _counts(key, sections)}
 
 

@@ -25,7 +25,7 @@ from caspl.errors import CasPLError
 from caspl.files import write_atomically
 from caspl.model import PromptedCLIP
 from caspl.predictor.merged import require_mergeable
-from caspl.prompts import TextCascade
+from caspl.prompts import Described, TextCascade
 from caspl.towers.text import TextTower
 
 MOST_OFF = 1e-4
@@ -76,6 +76,8 @@ def open_text(model: PromptedCLIP) -> str | None:
     text = model.text
     if not isinstance(text, TextCascade):
         return "it averages several texts a class"
+    if any(isinstance(segment, Described) for segment in text.segments.values()):
+        return "its texts come from a file"
     if text.conditional:
         return "its texts depend on the image"
     if any(getattr(segment, "class_specific", False) for segment in text.segments.values()):

@@ -12,6 +12,7 @@ from caspl.prompts.context import (
     vision_tokens,
 )
 from caspl.prompts.coupling import Coupled, ImageConditioned
+from caspl.prompts.described import Described
 from caspl.prompts.generated import Generated
 from caspl.prompts.initial import normal_tokens, word_tokens
 from caspl.prompts.prompts import Prompts, Texts
@@ -27,6 +28,7 @@ __all__ = [
     "AnyTexts",
     "ClassAware",
     "Coupled",
+    "Described",
     "Generated",
     "ImageConditioned",
     "Norms",

@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from caspl.model import PromptedCLIP
+from caspl.prompts.described import mean_features
 from caspl.prompts.templates import fill
 from caspl.prompts.vision import VisionCascade
 from caspl.step.batch import Batch
@@ -22,14 +23,23 @@ class Reference:
     Args:
         model: whose towers are used.
         templates: of the plain reference's texts; their features are averaged un-normalised (PromptSRC).
+        texts: of each class, in the place of the templates; their normalised features are averaged.
         segments: names of the segments that belong to the reference; copies of their present values are kept.
             With any, the class text is the cascade cut to them, without template.
     """
 
-    def __init__(self, model: PromptedCLIP, templates: Sequence[str], segments: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        model: PromptedCLIP,
+        templates: Sequence[str],
+        segments: Sequence[str] = (),
+        texts: Sequence[Sequence[str]] = (),
+    ) -> None:
         self._clip = model.clip
         self._vision = model.vision.only(segments).fixed()
-        self.text = self._texts(model, templates, segments)
+        self.text = (
+            mean_features(self._encode, texts) if texts and not segments else (self._texts(model, templates, segments))
+        )
 
     @property
     def vision(self) -> VisionCascade:
@@ -52,12 +62,14 @@ class Reference:
         Args:
             texts: of each class, at least one; those that have fewer than others begin again.
         """
-        most, length = max(map(len, texts)), self._clip.sizes.context_length
+        most = max(map(len, texts))
         flat = [own[number % len(own)] for number in range(most) for own in texts]
-        found = text_features(
-            self._clip.encode_text, lambda some: tokenize(some, length), flat, self._clip.logit_scale.device
-        )
-        return found.unflatten(0, (most, len(texts)))
+        return self._encode(flat).unflatten(0, (most, len(texts)))
+
+    def _encode(self, texts: Sequence[str]) -> Tensor:
+        """Plain CLIP's normalised features (texts, embed_dim), float32."""
+        clip, length = self._clip, self._clip.sizes.context_length
+        return text_features(clip.encode_text, lambda some: tokenize(some, length), texts, clip.logit_scale.device)
 
     @torch.no_grad()
     def _texts(self, model: PromptedCLIP, templates: Sequence[str], segments: Sequence[str]) -> Tensor:
