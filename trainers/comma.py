@@ -49,6 +49,7 @@ class COMMA(PromptTrainer):
     @torch.no_grad()
     def prepare(self) -> None:
         model, segments = self.model, self.reference_segments
+        model.text_budget = -(-model.text_budget // 2)  # two passes share it
         template = dataset_template(self.cfg, published=KGCOOP_TEMPLATES)
         text = model.text.only(segments) if segments else plain_text(template)
         text.set_classes(model.text.classnames, model.clip.text)

@@ -40,5 +40,5 @@ class KgCoOp(PromptTrainer):
         self.reference = self.reference_of(template)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
-        distance = cosine_distance(output.text, self.reference.text)
+        distance = cosine_distance(output.text, self.reference.text_of(output.chosen))
         return super().losses(output, batch) | {"knowledge": self.options.W * distance}

@@ -71,6 +71,8 @@ class LASP(PromptTrainer):
     def prepare(self) -> None:
         names, segments = self.model.text.classnames, self.reference_segments
         further = self.further([*names, *super().class_names()]) if not self.options.VIRTUAL else []
+        if further:
+            self.model.text_budget = -(-self.model.text_budget // 2)  # two passes share it
         self.more_names = self.model.for_classes(further) if further else None
         everything = self.model.for_classes([*names, *further])
         # Behind boosting tokens stands the name alone, whatever the template.
@@ -86,7 +88,7 @@ class LASP(PromptTrainer):
     def losses(self, output: Output, batch: Batch) -> Terms:
         crafted, learned = self.crafted + NOISE * self.noise, output.text
         if output.chosen is not None:
-            rest = torch.arange(len(self.model.text.classnames), crafted.shape[1], device=learned.device)
+            rest = torch.arange(len(self.learner.text.classnames), crafted.shape[1], device=learned.device)
             crafted = crafted.index_select(1, torch.cat([output.chosen, rest]))
         if self.more_names is not None:
             learned = torch.cat([learned, self.more_names.encode_text()])

@@ -55,7 +55,8 @@ class ProGrad(CoOp):
         self.steering = Steering(("kl",), self.projected)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
-        frozen = class_logits(self.model.scale, self.reference.image(batch), self.reference.text)
+        text = self.reference.text_of(output.chosen)
+        frozen = class_logits(self.model.scale, self.reference.image(batch), text)
         return super().losses(output, batch) | {"kl": soft_cross_entropy(output.logits, frozen, self.options.T)}
 
     def projected(self, grad: Tensor, general: Tensor) -> Tensor:

@@ -40,7 +40,7 @@ class PromptSRC(IVLP):
     def losses(self, output: Output, batch: Batch) -> Terms:
         options, reference = self.options, self.reference
         frozen = reference.image(batch)
-        text = reference.text if output.chosen is None else reference.text.index_select(0, output.chosen)
+        text = reference.text_of(output.chosen)
         frozen_logits = class_logits(self.model.scale, frozen, text)
         return super().losses(output, batch) | {
             "text": options.TEXT_LOSS_WEIGHT * feature_distance(output.text, text),

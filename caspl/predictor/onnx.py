@@ -78,6 +78,8 @@ def open_text(model: PromptedCLIP) -> str | None:
         return "it averages several texts a class"
     if any(isinstance(segment, Described) for segment in text.segments.values()):
         return "its texts come from a file"
+    if text.samples:
+        return "its tokens are drawn in several samples"
     if text.conditional:
         return "its texts depend on the image"
     if any(getattr(segment, "class_specific", False) for segment in text.segments.values()):
@@ -107,8 +109,7 @@ class _Image(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         image = self.classifier.encode_image(pixels)
-        assert self.classifier.features is not None
-        return self.classifier.scale * image @ self.classifier.features.t(), image
+        return self.classifier.classify(image), image
 
 
 class _Text(nn.Module):

@@ -261,7 +261,7 @@ class Predictor:
         assert self.classifier.features is not None
         rows = [places[name.replace("_", " ")] for name in names]
         return self.classifier.with_features(
-            [self.classifier.classnames[row] for row in rows], self.classifier.features[rows]
+            [self.classifier.classnames[row] for row in rows], self.classifier.features[..., rows, :]
         )
 
     def __repr__(self) -> str:

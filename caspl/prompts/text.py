@@ -132,7 +132,7 @@ class TextCascade(nn.Module):
             (classes, embed_dim), or (groups, classes, embed_dim) if conditioned; of sampled tokens
             (groups, samples, classes, embed_dim), with one group if not conditioned.
         """
-        if chosen is not None and any(segment.class_specific for segment in self.segments.values()):
+        if chosen is not None and any(one.class_specific or one.differs for one in self.segments.values()):
             raise CasPLError("class-specific tokens are made for all classes: some of them cannot be chosen")
         names, ends = self._names(tower, condition, chosen), _rows(self.name_end, chosen)
         features = self._run(tower, names, ends, condition, budget)

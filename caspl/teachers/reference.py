@@ -46,6 +46,10 @@ class Reference:
         """Its tokens in the image tower."""
         return self._vision
 
+    def text_of(self, chosen: Tensor | None) -> Tensor:
+        """Its text features of the classes that an output is of, see :attr:`caspl.model.Output.chosen`."""
+        return self.text if chosen is None else self.text.index_select(0, chosen)
+
     def image(self, batch: Batch) -> Tensor:
         """Its features (batch, embed_dim) of a batch: those that a store has kept, if there are any."""
         return self.encode_image(batch.first) if batch.reference is None else batch.reference

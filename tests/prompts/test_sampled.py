@@ -62,8 +62,9 @@ def test_what_is_fixed_is_evaluation_also_in_training(conditioned: bool) -> None
     with torch.no_grad():
         expected = model.eval()(images()).logits
     torch.testing.assert_close(fixed(images()), expected)
-    with pytest.raises(CasPLError, match="depend on the image|a mean over samples"):
-        require_mergeable(fixed)
+    if conditioned:
+        with pytest.raises(CasPLError, match="depend on the image"):
+            require_mergeable(fixed)
 
 
 @KINDS

@@ -14,7 +14,8 @@ from caspl.teachers.dictionary import read_dictionary
 from tests.cases import CASES, Case
 from tests.trainers.building import batch, build, logits
 
-TAUGHT = [case for case in CASES if case.trainer in ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC")]
+NAMES = ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "KgCoOp", "LASP", "COMMA", "BayesPrompt", "CoPrompt")
+TAUGHT = [case for case in CASES if case.trainer in NAMES]
 
 
 def taught(case: Case, boosted: bool, clips: dict[str, str], folder: Path, **more: Any) -> Any:
@@ -38,6 +39,13 @@ def test_a_step_changes_what_the_method_learns(
     changed = {name for name, value in state.named_parameters() if not torch.equal(value, tokens[name])}
     assert changed == case.trained
     assert logits(trainer).shape == (4, trainer.num_classes)  # tests are about the true names
+
+
+def test_tokens_of_each_class_s_own_are_no_choice(clips: dict[str, str], tmp_path: Path) -> None:
+    case = next(case for case in CASES if case.trainer == "TCP")
+    more = {"TRAINER__KDPL__CLASS_AGNOSTIC": True, "TRAINER__KDPL__DICTIONARY": "tinyworld", "TRAINER__KDPL__K_MAX": 5}
+    with pytest.raises(CasPLError, match="some of them cannot be chosen"):
+        taught(case, False, clips, tmp_path, **more).forward_backward(batch())
 
 
 def test_labels_do_not_matter_and_the_teacher_does(clips: dict[str, str], tmp_path: Path) -> None:
