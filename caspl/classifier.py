@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -22,7 +23,7 @@ class Classifier(nn.Module):
         vision: its cascade.
         classnames: one a column of the logits.
         scale: exp(logit_scale), float32.
-        features: normalised class features (classes, embed_dim), float32.
+        features: normalised class features (classes, embed_dim), or (1, samples, classes, embed_dim), float32.
         texts: instead of features: texts that depend on the image.
         text_tower: for ``texts``; shared, not copied.
     """
@@ -73,8 +74,18 @@ class Classifier(nn.Module):
 
 
 def class_logits(scale: Tensor, image: Tensor, text: Tensor) -> Tensor:
-    """Scaled cosines of normalised features in float32: (batch, classes)."""
+    """Scaled cosines of normalised features in float32: (batch, classes).
+
+    Args:
+        scale: exp(logit_scale).
+        image: (batch, embed_dim).
+        text: (classes, embed_dim); (batch, classes, embed_dim) where each image has its own; or (batch or 1, samples,
+            classes, embed_dim), of which logarithms of the probabilities' mean over the samples come.
+    """
     with torch.autocast(image.device.type, enabled=False):
+        if text.dim() == 4:
+            each = torch.einsum("bd,blcd->blc", scale * image, text)
+            return each.log_softmax(dim=-1).logsumexp(dim=1) - math.log(text.shape[1])
         if text.dim() == 3:
             return torch.einsum("bd,bcd->bc", scale * image, text)
         return scale * image @ text.t()

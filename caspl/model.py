@@ -14,6 +14,7 @@ from caspl.classifier import Classifier, class_logits
 from caspl.prompts.prompts import Prompts
 from caspl.prompts.segment import AnySegment, Segment
 from caspl.prompts.sets import AnyTexts
+from caspl.prompts.text import TextCascade
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import CLIP
 
@@ -27,7 +28,8 @@ class Output(NamedTuple):
     Args:
         logits: (batch, classes), exp(logit_scale) times the cosine.
         image: (batch, embed_dim), normalised.
-        text: (classes, embed_dim), or (batch, classes, embed_dim) if image-conditioned; normalised.
+        text: (classes, embed_dim), or (batch, classes, embed_dim) if image-conditioned; normalised. Of sampled tokens
+            (batch or 1, samples, classes, embed_dim).
         others: likewise of further sets of texts, by name.
         chosen: (classes,) which of the model's classes these are, where they are not all.
     """
@@ -128,6 +130,16 @@ class PromptedCLIP(nn.Module):
             return {names[0]: features}
         return dict(zip(names, features.unbind(-3), strict=True))
 
+    def text_outputs(self, chosen: Tensor | None = None) -> Tensor:
+        """The last text block's outputs (classes, positions, width); see :meth:`caspl.prompts.TextCascade.outputs`.
+
+        Raises:
+            TypeError: there are several texts a class.
+        """
+        if not isinstance(self.text, TextCascade):
+            raise TypeError("outputs at each position are those of one text a class")
+        return self.text.outputs(self.clip.text, self.text_budget, chosen)
+
     def forward(
         self,
         images: Tensor,
@@ -164,7 +176,11 @@ class PromptedCLIP(nn.Module):
         if self.text.conditional:
             made = Classifier(*parts, texts=copy.deepcopy(self.text), text_tower=self.clip.text)
         else:
-            made = Classifier(*parts, features=self.encode_text())
+            training = self.training
+            try:
+                made = Classifier(*parts, features=self.eval().encode_text())
+            finally:
+                self.train(training)
         return made.requires_grad_(False).eval()
 
     def segments(self) -> dict[str, AnySegment]:

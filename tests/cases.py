@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.tiny_clip import SIZES
+
 
 @dataclass(frozen=True)
 class Case:
@@ -34,6 +36,14 @@ def projections(*deep: str) -> set[str]:
     return {f"vision.adapting.{name}.{kind}" for name in ("first", *deep) for kind in ("weight", "bias")}
 
 
+NORMS = {
+    f"vision.norms.blocks.{block}.{norm}.{kind}"
+    for block in range(SIZES.vision_layers)
+    for norm in ("ln_1", "ln_2")
+    for kind in ("weight", "bias")
+}
+GENERATOR = [f"nets.0.{name}" for name in ("fc", "ln", "mlp.0", "mlp.2")]
+ADAPTERS = {f"{tower}.adapter.fc.{layer}.weight" for tower in ("text", "vision") for layer in (0, 2)}
 TEXT, VISION = "text.adapting.values", "vision.adapting.values"
 PROJECTOR = {f"projector.{layer}.{kind}" for layer in ("first", "norm", "last") for kind in ("weight", "bias")}
 STUDENT = {"TEACHER": "teacher", "N_CTX_VISION": 2, "PROMPT_DEPTH_VISION": 2, "KD_WEIGHT": 3.0}
@@ -56,6 +66,10 @@ CASES = (
     Case("FDBPL_CoOp", frozenset({TEXT, "text.negative.values"}), {"N_CTX": 4}),
     Case("FDBPL_PromptSRC", frozenset({TEXT, VISION}), DEEP | {"GPA_MEAN": 1}),
     Case("PromptKD", frozenset({VISION} | PROJECTOR), STUDENT, texts=False),
+    Case("COMMA", frozenset({TEXT} | projections(*GENERATOR)), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
+    Case("BayesPrompt", frozenset({TEXT} | {f"text.adapting.{n}.values" for n in ("mean", "log_variance")}), {"L": 3}),
+    Case("CoPrompt", frozenset({TEXT} | projections("deep.0.0") | ADAPTERS), {"N_CTX": 2, "PROMPT_DEPTH": 2}),
+    Case("LASP", frozenset({TEXT, "text.correction.values"} | NORMS), {"N_CTX": 4, "LASP_PROMPTS": ("a {}.", "{}.")}),
 )
 
 
@@ -65,7 +79,7 @@ def taught(case: Case, **more: Any) -> Case:
     return replace(case, trainer=f"KDPL_{case.trainer}", more=settings)
 
 
-PUBLISHED = ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC")
+PUBLISHED = ("CoOp", "CoCoOp", "VPT", "MaPLe", "PromptSRC", "KgCoOp", "LASP", "COMMA", "BayesPrompt", "CoPrompt")
 TAUGHT = tuple(taught(case) for case in CASES if case.trainer in PUBLISHED)
 """Rows of methods that a teacher takes the labels' place in."""
 AGNOSTIC = tuple(

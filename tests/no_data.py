@@ -7,11 +7,12 @@ from types import SimpleNamespace
 from typing import Any
 
 
-def build_data_loader(classnames: Sequence[str]) -> Callable[[Any], None]:
+def build_data_loader(classnames: Sequence[str], every: Sequence[str] = ()) -> Callable[[Any], None]:
     """A trainer's method of that name."""
 
     def build(self: Any) -> None:
-        self.dm = SimpleNamespace(dataset=SimpleNamespace(classnames=list(classnames), test=[]))
+        names = {"classnames": list(classnames), "all_classnames": list(every or classnames)}
+        self.dm = SimpleNamespace(dataset=SimpleNamespace(**names, test=[]))
         self.lab2cname = dict(enumerate(classnames))
         self.num_classes = len(classnames)
         self.train_loader_x = self.val_loader = self.test_loader = self.train_loader_u = None
@@ -19,6 +20,6 @@ def build_data_loader(classnames: Sequence[str]) -> Callable[[Any], None]:
     return build
 
 
-def without_data(trainer: type, classnames: Sequence[str]) -> type:
+def without_data(trainer: type, classnames: Sequence[str], every: Sequence[str] = ()) -> type:
     """The trainer class over these class names, under its own name."""
-    return type(trainer.__name__, (trainer,), {"build_data_loader": build_data_loader(classnames)})
+    return type(trainer.__name__, (trainer,), {"build_data_loader": build_data_loader(classnames, every)})

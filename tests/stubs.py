@@ -42,6 +42,6 @@ def make_cfg(trainer: str, student: str, resolution: int, **settings: Any) -> Cf
     return cfg
 
 
-def make_trainer(cfg: CfgNode, classnames: Sequence[str]) -> Any:
-    """The trainer of a config over the given class names, without data."""
-    return without_data(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), classnames)(cfg)
+def make_trainer(cfg: CfgNode, classnames: Sequence[str], every: Sequence[str] = ()) -> Any:
+    """The trainer of a config over the given class names, without data; ``every`` are all names of the data set."""
+    return without_data(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), classnames, every)(cfg)

@@ -65,7 +65,13 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
     extend_cfg(cfg)
     own = {
         *("OUTPUT_DIR", "RESUME", "DATASET.ROOT", "DATASET.NAME", "DATASET.SOURCE_DOMAINS", "DATASET.TARGET_DOMAINS"),
-        *("DATASET.CIFAR_C_TYPE", "DATASET.TEMPLATE", "DATASET.FOLDER.LIST", "DATASET.FOLDER.CLASSNAMES"),
+        *(
+            "DATASET.CIFAR_C_TYPE",
+            "DATASET.TEMPLATE",
+            "DATASET.TEXTS",
+            "DATASET.FOLDER.LIST",
+            "DATASET.FOLDER.CLASSNAMES",
+        ),
         *(
             "DATASET.FOLDER.UNLABELLED",
             "DATASET.FOLDER.CLASSES",
@@ -80,7 +86,8 @@ def test_every_word_of_the_config_is_chosen_or_the_users_own() -> None:
         *(f"TRAINER.PROMPTKD.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE")),
         *(f"TRAINER.KDPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE", "DICTIONARY")),
         *(f"TRAINER.FDBPL.{key}" for key in ("TEACHER", "TEACHER_TEMPLATE")),
-        *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG"),
+        *("TRAINER.RECORD.PROTOCOL", "TRAINER.RECORD.CONFIG", "TRAINER.LASP.LASP_PROMPTS"),
+        "TRAINER.COPROMPT.TEXTS",
     }
     kept = {f"TRAINER.{section}" for section in OURS | {"RECORD", "CASPL"}}
     words = {

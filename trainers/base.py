@@ -7,7 +7,7 @@ cross-entropy is not all, its losses. What trains follows from the segments; wha
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,7 +19,7 @@ from caspl.checkpoint import SegmentStore, find_checkpoint, read_checkpoint
 from caspl.dassl.blame import refused
 from caspl.dassl.outcome import VIEWS, Sections
 from caspl.dassl.run_folder import keep_settings, require_same_method
-from caspl.dassl.section import check_options, require_labels
+from caspl.dassl.section import check_options, given_texts, require_labels
 from caspl.dassl.stepping import Stepping
 from caspl.dassl.student import given_pixels, load_student
 from caspl.errors import CasPLError, advising
@@ -30,6 +30,7 @@ from caspl.results.answers import write_classes, write_confusion, write_predicti
 from caspl.runtime import Runtime
 from caspl.step import Batch, Precision, Terms
 from caspl.step.precision import check_mode
+from caspl.teachers import Reference
 from caspl.towers import CLIP
 from caspl.towers.tokenizer import encode
 from dassl.engine import TrainerX
@@ -62,6 +63,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         learns: whether it has something of its own to learn; zero-shot has nothing.
         behind: whether that lies behind the image tower, and not in tokens.
         training_only: keys of the section that mean nothing for a trained run; PREC always is one.
+        rates: beginning of a learned tensor's name -> factor of its learning rate, where it is not 1.
         boosted: whether it is a cascade; set by the wrapper of ``CasPL_<name>``.
     """
 
@@ -72,6 +74,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
     learns: ClassVar[bool] = True
     behind: ClassVar[bool] = False
     training_only: ClassVar[tuple[str, ...]] = ()
+    rates: ClassVar[Mapping[str, float]] = {}
     boosted: ClassVar[bool] = False
     loaded: Path | None = None  # the checkpoint that is evaluated
     _reference_asked = False
@@ -144,7 +147,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         super().build_data_loader()
 
     def build_model(self) -> None:
-        cfg, classnames = self.cfg, self.dm.dataset.classnames
+        cfg, classnames = self.cfg, self.class_names()
         require_labels(self.dm.dataset)
         self.precision = Precision(self.options.PREC, self.device)
         student = cfg.MODEL.BACKBONE.NAME
@@ -157,11 +160,12 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
             prompts = self.checked_prompts(clip)
             if self.learns and not self.behind and not prompts.trainable:
                 raise CasPLError("there are no tokens to learn")
-            self.model = self.assemble(self.precision.place(clip), prompts.behind(boosting), classnames)
+            placed = self.precision.place(clip, not prompts.changes_norms)
+            self.model = self.assemble(placed, prompts.behind(boosting), classnames)
         pixels, trained_on = given_pixels(cfg).as_dict(), self.trained_on()
         self.segments = self.kept(SegmentStore(self.model, student, self.student_hash, pixels, trained_on))
         self.recorder = RunRecorder(cfg, self.runtime, trained_on)
-        learned = list(self.segments.learned().values())
+        learned = self._groups()
         self.optim = build_optimizer(learned, cfg.OPTIM) if learned else None
         self.sched = build_lr_scheduler(self.optim, cfg.OPTIM) if learned else None
         self.register_model(self.saved_as, self.segments, self.optim, self.sched)
@@ -170,6 +174,20 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
     def assemble(self, clip: CLIP, prompts: Prompts, classnames: Sequence[str]) -> PromptedCLIP:
         """The model of a student, on the device, and the prompts, those of a cascade among them."""
         return PromptedCLIP.of(clip, prompts, classnames)
+
+    def class_names(self) -> list[str]:
+        """What the logits are of: the data set's classes, and perhaps more behind them."""
+        return list(self.dm.dataset.classnames)
+
+    def _groups(self) -> list[Any]:
+        """What the optimizer steps: tensors, or groups of them where some have a rate of their own."""
+        found: dict[float, list[torch.Tensor]] = {1.0: []}
+        for name, value in self.segments.learned().items():
+            factor = next((rate for start, rate in self.rates.items() if name.startswith(start)), 1.0)
+            found.setdefault(factor, []).append(value)
+        if len(found) == 1:
+            return list(found[1.0])
+        return [{"params": some, "lr": rate * self.cfg.OPTIM.LR} for rate, some in found.items() if some]
 
     def kept(self, segments: SegmentStore) -> SegmentStore:
         """What checkpoints hold, and whose parameters are trained: the segments, or with them what lies behind."""
@@ -181,7 +199,7 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         Raises:
             TypeError, ValueError: it cannot, which is the method's own fault.
         """
-        prompts = self.prompts(clip, self.options, self.dm.dataset.classnames)
+        prompts = self.prompts(clip, self.options, self.class_names())
         if not isinstance(prompts, Prompts):
             raise TypeError(f"{type(self).__name__}.prompts() returned {type(prompts).__name__}, not Prompts")
         if self.cascades and any("boosting" in found for found in prompts.describe()["segments"].values()):
@@ -196,6 +214,14 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         """
         self._reference_asked = True
         return ("boosting",) if self.boosted and self.cfg.TRAINER.CASPL.REFERENCE == "boosted" else ()
+
+    def reference_of(self, *templates: str) -> Reference:
+        """The method's frozen reference: its texts are those of ``DATASET.TEXTS``, else of these templates."""
+        segments, given = self.reference_segments, given_texts(self.cfg)
+        if given is None or segments:
+            return Reference(self.model, templates, segments)
+        with advising("it is DATASET.TEXTS"):
+            return Reference(self.model, templates, texts=given.of(self.model.text.classnames))
 
     def trained_on(self) -> dict[str, Any]:
         """What checkpoints and records say of where the tokens come from; empty where nothing learns."""
@@ -275,18 +301,18 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
 
     def _write_answers(self) -> None:
         """What the test's answers were, where that was asked for; beside the record of the test."""
-        asked, dataset = self.cfg.TEST, self.dm.dataset
+        asked, dataset, names = self.cfg.TEST, self.dm.dataset, self.class_names()
         labels, answers = (getattr(self.evaluator, name, None) for name in ("_y_true", "_y_pred"))
         if labels is None or answers is None or not self.runtime.writes:  # an evaluator of the user's own
             return
         where = self.recorder.beside
         if asked.SAVE_PREDICTIONS:
             images = [item.impath for item in dataset.test]
-            write_predictions(where("predictions"), images, labels, answers, dataset.classnames)
+            write_predictions(where("predictions"), images, labels, answers, names)
         if asked.PER_CLASS_RESULT:
-            write_classes(where("classes"), labels, answers, dataset.classnames)
+            write_classes(where("classes"), labels, answers, names)
         if asked.COMPUTE_CMAT:
-            write_confusion(where("confusion"), labels, answers, dataset.classnames)
+            write_confusion(where("confusion"), labels, answers, names)
 
     @classmethod
     def find_run(cls, cfg: CfgNode, directory: str, epoch: int | None = None) -> Path:

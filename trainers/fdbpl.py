@@ -10,7 +10,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from caspl.classifier import class_logits
-from caspl.dassl.section import dataset_template
+from caspl.dassl.section import class_texts
 from caspl.errors import CasPLError, advising
 from caspl.losses.kept_labels import released_tail, shared_tail, top_logits
 from caspl.losses.regions import certainty, decidedness, each_way, likeness, margin_difference, summed_difference
@@ -98,7 +98,7 @@ class FromRegions(Taught):
                 f"{type(self).__name__} weighs images by how sure a teacher is among the classes: it needs two or more"
             )
         given = self.lesson.TEACHER_TEMPLATE
-        self.engage(checked(given) if given else dataset_template(self.cfg), names)
+        self.engage(class_texts(self.cfg, names, checked(given) if given else ""))
 
     def labels(self, batch: Batch) -> Tensor:
         """The teacher's logits (batch, classes), or what the largest of them give back."""

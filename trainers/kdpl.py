@@ -9,7 +9,7 @@ from torch import Tensor
 from yacs.config import CfgNode
 
 from caspl.build import class_specific
-from caspl.dassl.section import dataset_template
+from caspl.dassl.section import class_texts
 from caspl.errors import CasPLError, advising
 from caspl.losses import both_ways, most_probable
 from caspl.model import Output, PromptedCLIP
@@ -73,7 +73,7 @@ class FromTeacher(Taught):
         options, agnostic = self.lesson, self.lesson.CLASS_AGNOSTIC
         if agnostic and self.group.world > 1:
             raise self.group.refusal("a class-agnostic teacher chooses names for whole batches: start one process")
-        model, names = self.model, list(self.dm.dataset.classnames)
+        model, names = self.model, self.class_names()
         if agnostic:
             names = self._dictionary()
             self._learner = model.for_classes(names)
@@ -84,7 +84,7 @@ class FromTeacher(Taught):
         finally:
             self.model = model
         given = options.TEACHER_TEMPLATE or (DEFAULT_TEMPLATE if agnostic else "")
-        self.engage(checked(given) if given else dataset_template(self.cfg), names)
+        self.engage(class_texts(self.cfg, names, checked(given) if given else ""))
 
     def chosen_classes(self, batch: Batch) -> Tensor | None:
         """Ask the teacher; where the classes are not known, it also says which names the step is about."""

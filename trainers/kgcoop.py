@@ -13,7 +13,6 @@ from caspl.model import Output
 from caspl.prompts import Prompts, coop_context
 from caspl.prompts.templates import KGCOOP_TEMPLATES
 from caspl.step import Batch, Terms
-from caspl.teachers import Reference
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
 from trainers.registry import register
@@ -38,8 +37,8 @@ class KgCoOp(PromptTrainer):
 
     def prepare(self) -> None:
         template = dataset_template(self.cfg, published=self.templates)
-        self.reference = Reference(self.model, (template,), self.reference_segments)
+        self.reference = self.reference_of(template)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
-        distance = cosine_distance(output.text, self.reference.text)
+        distance = cosine_distance(output.text, self.reference.text_of(output.chosen))
         return super().losses(output, batch) | {"knowledge": self.options.W * distance}

@@ -118,7 +118,7 @@ class OwnFeatures(Base):
             return batch
         if self.store is None:
             with self.precision.compute():
-                features = rounded(encode_alike(self._encoder, batch.images))
+                features = rounded(encode_alike(self._encoder, batch.first))
         else:
             features = kept_features(self.store, self.viewing.dataset, loaded, self.device)
         features = features.to(self.device, non_blocking=True)

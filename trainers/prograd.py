@@ -16,7 +16,6 @@ from caspl.model import Output
 from caspl.prompts import Prompts, late_words
 from caspl.prompts.templates import PROGRAD_TEMPLATES
 from caspl.step import Batch, Steering, Terms
-from caspl.teachers import Reference
 from caspl.towers import CLIP
 from trainers.coop import CoOp
 from trainers.registry import register
@@ -52,11 +51,12 @@ class ProGrad(CoOp):
 
     def prepare(self) -> None:
         template = dataset_template(self.cfg, published=PROGRAD_TEMPLATES)
-        self.reference = Reference(self.model, (template,), self.reference_segments)
+        self.reference = self.reference_of(template)
         self.steering = Steering(("kl",), self.projected)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
-        frozen = class_logits(self.model.scale, self.reference.image(batch), self.reference.text)
+        text = self.reference.text_of(output.chosen)
+        frozen = class_logits(self.model.scale, self.reference.image(batch), text)
         return super().losses(output, batch) | {"kl": soft_cross_entropy(output.logits, frozen, self.options.T)}
 
     def projected(self, grad: Tensor, general: Tensor) -> Tensor:

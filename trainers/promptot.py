@@ -8,7 +8,6 @@ from caspl.losses import transport
 from caspl.model import Output
 from caspl.prompts.templates import DEFAULT_TEMPLATE
 from caspl.step import Batch, Terms
-from caspl.teachers import Reference
 from trainers.ivlp import IVLP
 from trainers.registry import register
 
@@ -25,7 +24,7 @@ class PromptOT(IVLP):
     whole_batch = "the transport between its images"
 
     def prepare(self) -> None:
-        self.reference = Reference(self.model, (DEFAULT_TEMPLATE,), self.reference_segments)
+        self.reference = self.reference_of(DEFAULT_TEMPLATE)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         reference, labels = self.reference, batch.labels

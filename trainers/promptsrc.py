@@ -12,7 +12,6 @@ from caspl.losses import feature_distance, logit_divergence
 from caspl.model import Output
 from caspl.prompts.templates import ENSEMBLE
 from caspl.step import Batch, GaussianAverage, Terms
-from caspl.teachers import Reference
 from trainers.ivlp import IVLP
 from trainers.registry import register
 
@@ -35,13 +34,13 @@ class PromptSRC(IVLP):
     training_only = ("TEXT_LOSS_WEIGHT", "IMAGE_LOSS_WEIGHT", "GPA_MEAN", "GPA_STD")
 
     def prepare(self) -> None:
-        self.reference = Reference(self.model, ENSEMBLE, self.reference_segments)
+        self.reference = self.reference_of(*ENSEMBLE)
         self.average = GaussianAverage(self.options.GPA_MEAN, self.options.GPA_STD, self.max_epoch)
 
     def losses(self, output: Output, batch: Batch) -> Terms:
         options, reference = self.options, self.reference
         frozen = reference.image(batch)
-        text = reference.text if output.chosen is None else reference.text.index_select(0, output.chosen)
+        text = reference.text_of(output.chosen)
         frozen_logits = class_logits(self.model.scale, frozen, text)
         return super().losses(output, batch) | {
             "text": options.TEXT_LOSS_WEIGHT * feature_distance(output.text, text),

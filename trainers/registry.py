@@ -121,6 +121,7 @@ def extend_cfg(cfg: CfgNode) -> None:
     for key, value in TRAIN.items():
         cfg.TRAIN[key] = value
     cfg.DATASET.TEMPLATE = ""  # for zero-shot CLIP and the teacher; empty: the data set's own
+    cfg.DATASET.TEXTS = ""  # JSON {class: [texts]}, averaged: instead of templates, for these and for references
     cfg.DATASET.FOLDER = CfgNode(dict(FOLDER))
     cfg.TRAINER.RECORD = CfgNode({"PROTOCOL": "", "CONFIG": ""})  # what result.json calls the run
     cfg.TRAINER.RECORD.VALIDATE = False  # test on the validation images too, and note that in result.json

@@ -15,7 +15,6 @@ from caspl.dassl.student import given_pixels
 from caspl.dassl.views import filled, kept_features, store_of, views_used
 from caspl.errors import CasPLError, advising
 from caspl.model import Output
-from caspl.prompts.templates import fill
 from caspl.step import Batch, Terms
 from caspl.store import Store
 from caspl.teachers import CLIPTeacher
@@ -59,17 +58,16 @@ class Taught(Base):
     def sections(self) -> Sections:
         return {**super().sections(), self.teaching: None}
 
-    def engage(self, template: str, classnames: Sequence[str]) -> None:
+    def engage(self, texts: Sequence[Sequence[str]]) -> None:
         """Build the teacher, and what is kept of it.
 
         Args:
-            template: of its texts.
-            classnames: that it knows.
+            texts: of each class that it knows.
         """
         name = self.lesson.TEACHER
         with advising(f"look at TRAINER.{self.teaching}.TEACHER"):
             encoder = self.frozen_encoder(name)
-        self.teacher = CLIPTeacher(encoder, fill(template, classnames), given_pixels(self.cfg))
+        self.teacher = CLIPTeacher(encoder, texts, given_pixels(self.cfg))
         self.teacher.named = self.plan is not None
         if self.plan is not None and self.cfg.TRAINER.CASPL.STORE:
             about = (self.cfg.DATASET.NAME, getattr(self.dm.dataset, "split_digest", ""))

@@ -13,7 +13,7 @@ import torch
 from torch.nn import functional as F
 from yacs.config import CfgNode
 
-from caspl.dassl.section import dataset_template
+from caspl.dassl.section import dataset_template, zero_shot_prompts
 from caspl.model import Output
 from caspl.probe import Cache, Head
 from caspl.probe.cache import search_factors
@@ -51,7 +51,8 @@ class TipAdapter(KeptFeatures):
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         if self.boosted:
             return Prompts()
-        return Prompts(templates=SELECTED if self.cfg.DATASET.NAME == "ImageNet" else (dataset_template(self.cfg),))
+        own = SELECTED if self.cfg.DATASET.NAME == "ImageNet" else (dataset_template(self.cfg),)
+        return zero_shot_prompts(self.cfg, own)
 
     def build_head(self) -> Head:
         data = self.dm.dataset

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 from yacs.config import CfgNode
 
-from caspl.dassl.section import dataset_template
+from caspl.dassl.section import dataset_template, zero_shot_prompts
 from caspl.prompts import Prompts
 from caspl.prompts.templates import SELECTED
 from caspl.towers import CLIP
 from trainers.base import PromptTrainer
 from trainers.registry import register
+
+logger = logging.getLogger(__name__)
 
 
 @register
@@ -24,17 +27,20 @@ class ZeroshotCLIP(PromptTrainer):
     defaults = {"TEMPLATE": "", "PREC": "fp32"}  # empty template: the data set's own
 
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
-        return Prompts() if self.boosted else Prompts(templates=(self.template(),))
+        if self.boosted:
+            if self.cfg.DATASET.TEXTS:
+                logger.warning("DATASET.TEXTS is not read: behind boosting tokens stands the name alone")
+            return Prompts()
+        return zero_shot_prompts(self.cfg, self.templates())
 
-    def template(self) -> str:
+    def templates(self) -> tuple[str, ...]:
         """As configured, else the data set's."""
-        return dataset_template(self.cfg, self.options.TEMPLATE)
+        return (dataset_template(self.cfg, self.options.TEMPLATE),)
 
 
 @register
 class ZeroshotCLIP2(ZeroshotCLIP):
     """Mean of the features in seven selected ImageNet templates and, but for ImageNet, the data set's own."""
 
-    def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
-        own = () if self.cfg.DATASET.NAME == "ImageNet" else (self.template(),)
-        return Prompts(templates=(*SELECTED, *own))
+    def templates(self) -> tuple[str, ...]:
+        return SELECTED if self.cfg.DATASET.NAME == "ImageNet" else (*SELECTED, *super().templates())

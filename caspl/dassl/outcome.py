@@ -18,7 +18,7 @@ COUNTED = {
     "": ("SEED",),
     "DATASET": (
         *("NAME", "SUBSAMPLE_CLASSES", "NUM_SHOTS", "SOURCE_DOMAINS", "TARGET_DOMAINS", "NUM_LABELED", "VAL_PERCENT"),
-        *("STL10_FOLD", "CIFAR_C_TYPE", "CIFAR_C_LEVEL", "ALL_AS_UNLABELED", "TEMPLATE"),
+        *("STL10_FOLD", "CIFAR_C_TYPE", "CIFAR_C_LEVEL", "ALL_AS_UNLABELED", "TEMPLATE", "TEXTS"),
     ),
     "DATASET.FOLDER": ("LIST", "CLASSNAMES", "RATIOS", "SPLIT_SEED", "UNLABELLED", "CLASSES", "TRAINED_CLASSES"),
     "INPUT": (
@@ -78,6 +78,8 @@ def settings(text: str, sections: Sections) -> dict[str, str]:
         del found[VIEWED[1]]
     if found.get(SEEDED) == "false" or found.get("INPUT.BACKEND") == '"tensor"':  # likewise
         found.pop(SEEDED, None)
+    if found.get("DATASET.TEXTS") == '""':  # likewise
+        del found["DATASET.TEXTS"]
     return {key: value for key, value in found.items() if _counts(key, sections)}
 
 

@@ -18,13 +18,12 @@ from caspl.boosting.writer import BoostingWriter
 from caspl.dassl.images import images_of
 from caspl.dassl.kept_teacher import KeptTeacher
 from caspl.dassl.outcome import PHASE_1, recipe
-from caspl.dassl.section import asked_sizes, boosting_target, teacher_template
+from caspl.dassl.section import asked_sizes, boosting_target, class_texts, given_texts, teacher_template
 from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError, advising
 from caspl.group import Group
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts, Segment, both_towers
-from caspl.prompts.templates import fill
 from caspl.step import Batch, Precision, Terms
 from caspl.teachers import CLIPTeacher
 from caspl.towers import CLIP
@@ -94,7 +93,7 @@ class Phase1(KeptTeacher, Base):
         self.teacher_hash = encoder.identity
         if self.teacher_hash == self.student_hash:
             logger.warning("teacher and student have the same weights: there is nothing but the template to distil")
-        texts = fill(teacher_template(self.cfg), self.dm.dataset.classnames)
+        texts = class_texts(self.cfg, self.dm.dataset.classnames, options.TEACHER_TEMPLATE)
         teacher = CLIPTeacher(encoder, texts, given_pixels(self.cfg))
         scale = self.model.scale if options.TEACHER_SCALE == "student" else None
         # The digest is of this data set's split; images of another one are told apart by its name.
@@ -143,13 +142,28 @@ class Phase1(KeptTeacher, Base):
             teacher_hash=self.teacher_hash,
             dataset=cfg.DATASET.NAME,
             classnames=tuple(self.dm.dataset.classnames),
-            template=teacher_template(cfg),
+            template=self._template(),
             seed=cfg.SEED,
             epochs=cfg.OPTIM.MAX_EPOCH,
             temperature=options.TEMPERATURE,
-            recipe=recipe(cfg, {"CASPL": PHASE_1}),
+            recipe=self._recipe(),
             images=options.IMAGES,
             description=self.model.description,
             split=getattr(self.dm.dataset, "split_digest", ""),
             pixels=given_pixels(cfg).as_dict(),
         )
+
+    def _recipe(self) -> str:
+        """Of the settings; texts count by what they say, wherever their file lies."""
+        cfg, given = self.cfg, given_texts(self.cfg)
+        if given is None:
+            return recipe(cfg, {"CASPL": PHASE_1})
+        said = cfg.clone()
+        said.defrost()
+        said.DATASET.TEXTS = given.digest
+        return recipe(said, {"CASPL": PHASE_1})
+
+    def _template(self) -> str:
+        """Of the teacher; where its texts are a user's own, their digest."""
+        given = None if self.cfg.TRAINER.CASPL.TEACHER_TEMPLATE else given_texts(self.cfg)
+        return teacher_template(self.cfg) if given is None else f"texts {given.digest}"

@@ -136,6 +136,12 @@ RANGES = {
     "COSINE_WEIGHT": COUNT,
     "PCD_WEIGHT": COUNT,
     "MARGIN": COUNT,
+    "L": SOME,
+    "KL_WEIGHT": COUNT,
+    "WEIGHT": COUNT,
+    "LASP_LOSS_WEIGHT": COUNT,
+    "NOISE": SHARE,
+    "CLIP_NORM": COUNT,
 }
 """A key, or its last part -> what it, or each of its numbers, can be; a key that is not here is not judged."""
 

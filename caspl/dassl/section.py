@@ -7,7 +7,7 @@ other code bases do as well.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +18,10 @@ from caspl.boosting.find import boosting_path, find_boosting
 from caspl.dassl.views import STORE_OPTIONS
 from caspl.errors import CasPLError, advising
 from caspl.losses.divergence import REDUCTIONS
+from caspl.prompts import Described, Prompts
+from caspl.prompts.class_texts import ClassTexts
 from caspl.prompts.context import TokenSizes, sizes_within
-from caspl.prompts.templates import DATASET_TEMPLATES, checked, template_for
+from caspl.prompts.templates import DATASET_TEMPLATES, checked, fill, template_for
 from caspl.step.precision import check_mode
 from caspl.towers import CLIP
 
@@ -186,3 +188,34 @@ def dataset_template(cfg: CfgNode, preferred: str = "", published: Mapping[str, 
 def teacher_template(cfg: CfgNode) -> str:
     """The teacher's text template: as configured, else the data set's."""
     return dataset_template(cfg, cfg.TRAINER.CASPL.TEACHER_TEMPLATE)
+
+
+def given_texts(cfg: CfgNode) -> ClassTexts | None:
+    """What ``DATASET.TEXTS`` says of the classes; None where it is empty, or not a key.
+
+    Raises:
+        CasPLError: it is no such file.
+    """
+    if not cfg.DATASET.get("TEXTS"):
+        return None
+    with advising("it is DATASET.TEXTS"):
+        return ClassTexts.read(cfg.DATASET.TEXTS)
+
+
+def class_texts(cfg: CfgNode, classnames: Sequence[str], template: str = "") -> list[tuple[str, ...]]:
+    """The texts of each class: in a template that is given here, else those of ``DATASET.TEXTS``, else the data set's.
+
+    Raises:
+        CasPLError: a class has none.
+    """
+    given = None if template else given_texts(cfg)
+    if given is None:
+        return [(text,) for text in fill(dataset_template(cfg, template), classnames)]
+    with advising("it is DATASET.TEXTS"):
+        return given.of(classnames)
+
+
+def zero_shot_prompts(cfg: CfgNode, templates: tuple[str, ...]) -> Prompts:
+    """What classifies with no learned token: the texts of ``DATASET.TEXTS``, else templates."""
+    given = given_texts(cfg)
+    return Prompts(templates=templates) if given is None else Prompts(heads=[Described("described", given)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import replace
@@ -42,6 +43,7 @@ class Stepping(Base):
 
     labelled = True
     steering: Steering | None = None  # losses that steer the gradient; set by `prepare`
+    clip_norm = 0.0  # largest norm of all gradients together; 0: any. Set by `prepare`
 
     model: PromptedCLIP
     precision: Precision
@@ -76,6 +78,15 @@ class Stepping(Base):
         """What a step is given of what the loader has made."""
         return Batch.of(loaded, self.device)
 
+    def draw(self) -> None:
+        """Called before each step, outside of what is recorded: what is random in it is written in place, by `dice`."""
+
+    def dice(self) -> torch.Generator:
+        """The device's random numbers for the present step: alike in all processes, and again after a resume."""
+        seed = self.cfg.SEED if self.cfg.SEED >= 0 else torch.initial_seed()
+        place = hashlib.sha256(f"{seed} {self.epoch} {self.batch_idx}".encode()).digest()
+        return torch.Generator(self.device).manual_seed(int.from_bytes(place[:7], "big"))
+
     def finish_epoch(self) -> None:
         """Called in an epoch's last batch, after its step and before anything is saved or tested."""
 
@@ -104,6 +115,7 @@ class Stepping(Base):
             self.group,
             steering=self.steering,
             choose=self.chosen_classes,
+            clip_norm=self.clip_norm,
         )
 
     def recorder_of_work(self) -> Recorder | None:
@@ -115,6 +127,7 @@ class Stepping(Base):
         """Step; the numbers stay on the device until they are printed."""
         if self.batch_idx == 0:
             self.step.begin_epoch()
+        self.draw()
         numbers = self.step(replace(self.batch_of(batch), share=self._share()))
         if self.batch_idx + 1 == self.num_batches:
             self.step.require_finite(self.epoch, self._advice())

@@ -1,7 +1,8 @@
 """A predictor as two files: weights and tokens in safetensors, all else in JSON. Reading one runs nothing.
 
 ``predictor.safetensors`` holds the image tower under OpenAI's names (``visual.``), the values of its tokens
-(``tokens.<segment>.<layer>``), the matrix of class features and the scale; ``predictor.json`` says how they fit.
+(``tokens.<segment>.<layer>``), what changes its features (``heads.<segment>``), the matrix of class features, or one
+for each sample of them, and the scale; ``predictor.json`` says how they fit.
 """
 
 from __future__ import annotations
@@ -20,13 +21,17 @@ from caspl.errors import CasPLError, first_line
 from caspl.files import write_atomically
 from caspl.files.parse import parse_json
 from caspl.pixels import Pixels
+from caspl.prompts import Norms
+from caspl.prompts.beside import Beside
+from caspl.prompts.describe import segments_of
 from caspl.prompts.segment import Fixed
 from caspl.prompts.vision import VisionCascade
 from caspl.towers import Sizes
 from caspl.towers.block import ACTIVATIONS
 from caspl.towers.vision import VisionTower
 
-FORMAT = 1
+FORMAT = 2
+"""Of files with heads or samples; others are written as format 1, which earlier versions read."""
 WEIGHTS, HEADER = "predictor.safetensors", "predictor.json"
 LARGEST = 10**6  # of any size that a header states; a tower of more is none
 
@@ -69,14 +74,17 @@ def write_merged(
     require_mergeable(classifier)
     folder = Path(folder)
     tensors: dict[str, Tensor] = {f"visual.{key}": value for key, value in classifier.visual.state_dict().items()}
-    segments: list[Fixed] = list(classifier.vision.segments.values())  # type: ignore[arg-type]
+    tensors |= {f"visual.{key}": value for norms in _norms(classifier) for key, value in norms.merged().items()}
+    segments = [segment for segment in classifier.vision.segments.values() if isinstance(segment, Fixed)]
+    heads = [one for one in classifier.vision.segments.values() if isinstance(one, Beside) and not one.pairs]
+    tensors |= {f"heads.{one.name}.{key}": value for one in heads for key, value in one.state_dict().items()}
     for segment in segments:
         tensors |= {f"tokens.{segment.name}.{layer}": segment.tokens(layer) for layer in range(segment.depth)}
     assert classifier.features is not None
     tensors |= {"features": classifier.features, "scale": classifier.scale}
     whole = save({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()})
     header = {
-        "format": FORMAT,
+        "format": FORMAT if heads or classifier.features.dim() > 2 else 1,
         "library": __version__,
         "classes": list(classifier.classnames),
         "sizes": sizes.as_dict() | {"vision_heads": sizes.heads[0], "text_heads": sizes.heads[1]},
@@ -85,6 +93,8 @@ def write_merged(
         "tokens": [segment.describe_sizes() for segment in segments],
         "about": dict(about),
     }
+    if heads:
+        header["heads"] = {one.name: one.describe() for one in heads}
     write_atomically(folder / WEIGHTS, lambda temporary: Path(temporary).write_bytes(whole))
     text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
     write_atomically(folder / HEADER, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))
@@ -122,13 +132,21 @@ def read_merged(path: str | Path) -> tuple[Classifier, Pixels, dict[str, Any]]:
         ) from error
 
 
+def _norms(classifier: Classifier) -> list[Norms]:
+    """Norms in the place of the tower's own."""
+    return [segment for segment in classifier.vision.segments.values() if isinstance(segment, Norms)]
+
+
 def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     said = {key: int(value) for key, value in header["sizes"].items()}
     if any(not 0 <= value <= LARGEST for value in said.values()) or header["activation"] not in ACTIVATIONS:
         raise ValueError("its sizes or its activation cannot be")
     sizes = Sizes(**said)
     names, features, scale = [str(name) for name in header["classes"]], tensors.pop("features"), tensors.pop("scale")
-    if tuple(features.shape) != (len(names), sizes.embed_dim) or not names or scale.dim():
+    sampled = features.dim() == 4 and features.shape[0] == 1
+    if tuple(features.shape[-2:]) != (len(names), sizes.embed_dim) or not (features.dim() == 2 or sampled):
+        raise ValueError(f"{len(names)} classes, but features {tuple(features.shape)}")
+    if not names or scale.dim():
         raise ValueError(f"{len(names)} classes, but features {tuple(features.shape)}")
     if not all(value.isfinite().all() for value in (features, scale, *tensors.values())):
         raise ValueError("it holds numbers that are not finite")
@@ -137,9 +155,16 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     segments = [Fixed.of_values(said, _layers(said, tensors, sizes)) for said in header["tokens"]]
     with torch.device("meta"):
         tower = VisionTower(sizes, header["activation"])
+        heads = segments_of(header.get("heads") or {})
+    for name, head in heads.items():
+        if not isinstance(head, Beside):
+            raise TypeError(f"{name} is no head")
+        start = f"heads.{name}."
+        own = {key.removeprefix(start): value.float() for key, value in tensors.items() if key.startswith(start)}
+        head.load_state_dict(own, strict=True, assign=True)
     weights = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
     tower.load_state_dict(weights, strict=True, assign=True)
-    made = Classifier(tower, VisionCascade(segments), names, scale.float(), features.float())
+    made = Classifier(tower, VisionCascade([*segments, *heads.values()]), names, scale.float(), features.float())
     return made.requires_grad_(False).eval()
 
 

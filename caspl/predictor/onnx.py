@@ -25,7 +25,7 @@ from caspl.errors import CasPLError
 from caspl.files import write_atomically
 from caspl.model import PromptedCLIP
 from caspl.predictor.merged import require_mergeable
-from caspl.prompts import TextCascade
+from caspl.prompts import Described, TextCascade
 from caspl.towers.text import TextTower
 
 MOST_OFF = 1e-4
@@ -76,6 +76,10 @@ def open_text(model: PromptedCLIP) -> str | None:
     text = model.text
     if not isinstance(text, TextCascade):
         return "it averages several texts a class"
+    if any(isinstance(segment, Described) for segment in text.segments.values()):
+        return "its texts come from a file"
+    if text.samples:
+        return "its tokens are drawn in several samples"
     if text.conditional:
         return "its texts depend on the image"
     if any(getattr(segment, "class_specific", False) for segment in text.segments.values()):
@@ -105,8 +109,7 @@ class _Image(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         image = self.classifier.encode_image(pixels)
-        assert self.classifier.features is not None
-        return self.classifier.scale * image @ self.classifier.features.t(), image
+        return self.classifier.classify(image), image
 
 
 class _Text(nn.Module):

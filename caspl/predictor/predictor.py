@@ -167,6 +167,8 @@ class Predictor:
     def encode_text(self, names: Sequence[str] | None = None) -> Tensor:
         """Normalised features (names, embed_dim) of class names within the learned tokens, float32 on the CPU.
 
+        Of sampled tokens (1, samples, names, embed_dim).
+
         Args:
             names: of classes; by default the model's own. The model's own stay as they are.
 
@@ -261,7 +263,7 @@ class Predictor:
         assert self.classifier.features is not None
         rows = [places[name.replace("_", " ")] for name in names]
         return self.classifier.with_features(
-            [self.classifier.classnames[row] for row in rows], self.classifier.features[rows]
+            [self.classifier.classnames[row] for row in rows], self.classifier.features[..., rows, :]
         )
 
     def __repr__(self) -> str:

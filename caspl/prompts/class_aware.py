@@ -13,10 +13,9 @@ from torch.nn import functional as F
 from caspl.errors import CasPLError
 from caspl.prompts.segment import AnySegment, Segment
 from caspl.prompts.templates import checked
-from caspl.prompts.text import TextCascade, fixed
+from caspl.prompts.text import plain_text
 from caspl.towers.block import QuickGELU
 from caspl.towers.text import TextTower
-from caspl.towers.tokenizer import encode
 
 
 class ClassAware(Segment, kind="class_aware"):
@@ -59,8 +58,7 @@ class ClassAware(Segment, kind="class_aware"):
                 f"class-aware tokens are replaced before block {self._layer}, but the text tower has blocks "
                 f"0 to {len(tower.transformer) - 1}"
             )
-        head, tail = self._template.split("{}")
-        text = TextCascade(fixed(encode(head)), tail=tail)
+        text = plain_text(self._template)
         text.set_classes(classnames, tower)
         self.register_buffer("features", F.normalize(text(tower).float(), dim=-1), persistent=False)
 

@@ -30,12 +30,14 @@ class Texts:
         before, after: pieces in front of and behind the class name.
         templates: fixed words around all of it, with ``{}`` for the class name; the features of several are averaged.
         nearest: pieces directly before the class name, behind the words of the template; boosting goes there.
+        heads: segments without tokens that change the features of the texts (:mod:`caspl.prompts.beside`).
     """
 
     before: Sequence[Piece] = ()
     after: Sequence[Piece] = ()
     templates: tuple[str, ...] = ("{}.",)
     nearest: Sequence[Piece] = ()
+    heads: Sequence[AnySegment] = ()
 
     def __post_init__(self) -> None:
         if isinstance(self.templates, str):
@@ -48,6 +50,11 @@ class Texts:
         """All of them, in order."""
         return (*self.before, *self.nearest, *self.after)
 
+    @property
+    def segments(self) -> list[AnySegment]:
+        """Those of the texts, some perhaps several times."""
+        return [*filter(None, map(segment_of, self.pieces)), *self.heads]
+
     def texts(self) -> list[TextCascade]:
         """A cascade for every template."""
         return [self._text(template) for template in self.templates]
@@ -55,17 +62,19 @@ class Texts:
     def describe_texts(self) -> dict[str, Any]:
         """What stands around the class name as plain JSON; segments by name."""
         pieces = {place: [describe_piece(piece) for piece in getattr(self, place)] for place in PLACES}
-        return {**pieces, "templates": list(self.templates)}
+        heads = {"heads": [head.name for head in self.heads]} if self.heads else {}
+        return {**pieces, "templates": list(self.templates), **heads}
 
     @staticmethod
     def texts_of(said: Mapping[str, Any], segments: Mapping[str, AnySegment]) -> Texts:
         """The texts that :meth:`describe_texts` described, of these segments."""
         places = {place: [piece_of(one, segments) for one in said[place]] for place in PLACES}
-        return Texts(**places, templates=tuple(map(str, said["templates"])))
+        heads = [segments[name] for name in said.get("heads", ())]
+        return Texts(**places, templates=tuple(map(str, said["templates"])), heads=heads)
 
     def _text(self, template: str) -> TextCascade:
         head, tail = template.split("{}")
-        return TextCascade([*self.before, *fixed(encode(head)), *self.nearest], self.after, tail)
+        return TextCascade([*self.before, *fixed(encode(head)), *self.nearest], self.after, tail, self.heads)
 
 
 @dataclass(frozen=True)
@@ -73,7 +82,7 @@ class Prompts(Texts):
     """What a method puts around the class names and after the patches.
 
     Args:
-        before, after, templates, nearest: see :class:`Texts`; the texts by which images are classified.
+        before, after, templates, nearest, heads: see :class:`Texts`; the texts by which images are classified.
         vision: segments of the image tower.
         others: further sets of texts by name, with segments of their own, e.g. ``negative``.
         combine: what becomes of several sets: ``stack`` keeps them apart (see :class:`caspl.model.Output`), ``mean``
@@ -97,8 +106,13 @@ class Prompts(Texts):
     @property
     def trainable(self) -> bool:
         """Whether any of its segments learns."""
-        segments = [*filter(None, map(segment_of, self._text_pieces)), *self.vision]
+        segments = [*self._text_segments, *self.vision]
         return any(value.requires_grad for segment in segments for value in segment.parameters())
+
+    @property
+    def changes_norms(self) -> bool:
+        """Whether norms stand in the place of the image tower's own, which then must not be folded away."""
+        return any(segment.pairs for segment in self.vision)
 
     def behind(self, boosting: Prompts | None) -> Prompts:
         """The cascade: these prompts with boosting segments in CasPL's places.
@@ -135,7 +149,7 @@ class Prompts(Texts):
 
     def describe(self) -> dict[str, Any]:
         """These prompts as plain JSON, without the values of tokens: see :mod:`caspl.prompts.describe`."""
-        text = by_name(filter(None, map(segment_of, self._text_pieces)))
+        text = by_name(self._text_segments)
         segments = {"text": text, "vision": by_name(self.vision)}
         return {
             "texts": {name: texts.describe_texts() for name, texts in self.sets.items()},
@@ -158,7 +172,8 @@ class Prompts(Texts):
             sets = {name: Texts.texts_of(said, text) for name, said in description["texts"].items()}
             first = sets.pop("class")
             ordered, combine = [vision[name] for name in description["vision"]], str(description["combine"])
-            return cls(first.before, first.after, first.templates, first.nearest, ordered, sets, combine)
+            texts = (first.before, first.after, first.templates, first.nearest, first.heads)
+            return cls(*texts, ordered, sets, combine)
         except CasPLError:
             raise
         except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
@@ -168,5 +183,5 @@ class Prompts(Texts):
             ) from error
 
     @property
-    def _text_pieces(self) -> list[Piece]:
-        return [piece for texts in self.sets.values() for piece in texts.pieces]
+    def _text_segments(self) -> list[AnySegment]:
+        return [segment for texts in self.sets.values() for segment in texts.segments]

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
+    from caspl.towers.block import NormPair
     from caspl.towers.text import TextTower
 
 KINDS: dict[str, type[AnySegment]] = {}
@@ -37,6 +38,7 @@ class AnySegment(nn.Module):
 
     kind: ClassVar[str]
     conditional = False  # whether the tokens depend on the image
+    samples = 0  # of the tokens, where they are drawn; all of them are run
     differs = False  # whether they become each class's own at an inner layer
 
     def __init_subclass__(cls, kind: str = "", **more: Any) -> None:
@@ -85,9 +87,31 @@ class AnySegment(nn.Module):
         """
         raise NotImplementedError
 
+    def all_tokens(self) -> list[Tensor]:
+        """Those of each layer < depth, for segments that no image changes."""
+        return [self.tokens(layer) for layer in range(self.depth)]
+
     def renews(self, layer: int) -> bool:
         """Whether a layer of the text tower gets fresh tokens."""
         return layer < self.depth
+
+    @property
+    def class_specific(self) -> bool:
+        """Whether every class has its own tokens."""
+        return False
+
+    @property
+    def pairs(self) -> Sequence[NormPair]:
+        """In the image tower: norms in the place of the blocks' own, one pair a block; by default none."""
+        return ()
+
+    def finish(self, features: Tensor) -> Tensor:
+        """What becomes of the tower's features (..., embed_dim) before they are normalised; by default nothing."""
+        return features
+
+    def fixed(self) -> AnySegment:
+        """What it is now, as values; later training does not change it."""
+        return Fixed(self)
 
     def set_classes(self, classnames: Sequence[str], tower: TextTower) -> None:
         """In the text tower: what the classes are from now on, for segments that are made of them."""
@@ -135,7 +159,6 @@ class Segment(AnySegment, kind="tokens"):
 
     @property
     def class_specific(self) -> bool:
-        """Whether every class has its own tokens."""
         return self.values.dim() == 4
 
     def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
@@ -164,8 +187,8 @@ class Fixed(AnySegment):
         self._depth = segment.depth
         self._removed = [0, *(segment.removed(layer) for layer in range(1, segment.depth))]
         self._lengths = [segment.length_at(layer) for layer in range(segment.depth)]
-        for layer in range(segment.depth):
-            self.register_buffer(f"layer_{layer}", segment.tokens(layer).detach().clone())
+        for layer, tokens in enumerate(segment.all_tokens()):
+            self.register_buffer(f"layer_{layer}", tokens.detach().clone())
 
     @classmethod
     def of_values(cls, said: Mapping[str, Any], layers: Sequence[Tensor]) -> Fixed:

@@ -31,6 +31,11 @@ class _Several(nn.Module):
         return any(part.conditional for part in self._texts())
 
     @property
+    def samples(self) -> int:
+        """See :attr:`TextCascade.samples`."""
+        return max(part.samples for part in self._texts())
+
+    @property
     def classnames(self) -> list[str]:
         """Names of the classes, as read."""
         return self._texts()[0].classnames

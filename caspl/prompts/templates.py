@@ -126,6 +126,43 @@ SELECTED = (
 )
 
 
+# LASP's, in its order; one stands there twice.
+LASP_TEMPLATES = (
+    "a photo of a {}, a type of flower.",
+    "a photo of a person doing {}.",
+    "a centered satellite photo of {}.",
+    "a photo of a {}, a type of aircraft.",
+    "{} texture.",
+    *SELECTED,
+    *(
+        f"{line}."
+        for line in """a photo of a {}
+a photo of many {}
+a photo of the hard to see {}
+a low resolution photo of the {}
+a rendering of a {}
+a bad photo of the {}
+a cropped photo of the {}
+a pixelated photo of the {}
+a bright photo of the {}
+a cropped photo of a {}
+a photo of the {}
+a good photo of the {}
+a rendering of the {}
+a close-up photo of the {}
+a low resolution photo of a {}
+a rendition of the {}
+a photo of the clean {}
+a photo of a large {}
+a blurry photo of a {}
+a pixelated photo of a {}
+itap of the {}
+a jpeg corrupted photo of the {}
+a good photo of a {}""".splitlines()
+    ),
+)
+
+
 def template_for(dataset: str, published: Mapping[str, str] = DATASET_TEMPLATES) -> str:
     """The template of a data set by its ``DATASET.NAME``; the plain one where none is published.
 

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from caspl.errors import CasPLError
-from caspl.prompts.segment import Segment, by_name
+from caspl.prompts.segment import AnySegment, Segment, by_name
 from caspl.prompts.spans import expand_tokens, overwrite
+from caspl.prompts.templates import checked
 from caspl.towers.text import TextTower
 from caspl.towers.tokenizer import encode, tokenize
 
@@ -49,6 +50,7 @@ class TextCascade(nn.Module):
         after: what stands between the class name and the full stop; segments there have depth 1, for their
             position differs from class to class.
         tail: what follows the name and ``after``; it is tokenised together with the name.
+        heads: segments without tokens that change the features, in order.
     """
 
     names = ("class",)
@@ -57,12 +59,20 @@ class TextCascade(nn.Module):
     name_end: Tensor  # (classes,)
     slots: Tensor  # (classes, tokens of ``after``)
 
-    def __init__(self, before: Sequence[Piece] = (), after: Sequence[Piece] = (), tail: str = ".") -> None:
+    def __init__(
+        self,
+        before: Sequence[Piece] = (),
+        after: Sequence[Piece] = (),
+        tail: str = ".",
+        heads: Sequence[AnySegment] = (),
+    ) -> None:
         super().__init__()
         self.before = list(before)
         self.after = list(after)
         self.tail = tail
-        self.segments = nn.ModuleDict(by_name(filter(None, map(segment_of, (*self.before, *self.after)))))
+        self._heads = tuple(heads)  # registered with the segments
+        tokens = filter(None, map(segment_of, (*self.before, *self.after)))
+        self.segments = nn.ModuleDict(by_name([*tokens, *heads]))
         self._check_order()
         self.classnames: list[str] = []
 
@@ -70,6 +80,11 @@ class TextCascade(nn.Module):
     def conditional(self) -> bool:
         """Whether the tokens depend on the image."""
         return any(segment.conditional for segment in self.segments.values())
+
+    @property
+    def samples(self) -> int:
+        """How many samples of its tokens are run; 0 where none are drawn."""
+        return max((segment.samples for segment in self.segments.values()), default=0)  # type: ignore[type-var, return-value]
 
     def set_classes(self, classnames: Sequence[str], tower: TextTower) -> None:
         """Tokenise the class names (underscores are read as spaces) and lay out the positions.
@@ -114,12 +129,15 @@ class TextCascade(nn.Module):
             chosen: (chosen,) numbers of the classes that are wanted; None for all.
 
         Returns:
-            (classes, embed_dim), or (groups, classes, embed_dim) if conditioned.
+            (classes, embed_dim), or (groups, classes, embed_dim) if conditioned; of sampled tokens
+            (groups, samples, classes, embed_dim), with one group if not conditioned.
         """
-        if chosen is not None and any(segment.class_specific for segment in self.segments.values()):
+        if chosen is not None and any(one.class_specific or one.differs for one in self.segments.values()):
             raise CasPLError("class-specific tokens are made for all classes: some of them cannot be chosen")
         names, ends = self._names(tower, condition, chosen), _rows(self.name_end, chosen)
         features = self._run(tower, names, ends, condition, budget)
+        if self.samples:
+            return features.unflatten(0, (-1, self.samples))
         return features[0] if condition is None else features
 
     def of_ids(self, tower: TextTower, ids: Tensor, end: Tensor) -> Tensor:
@@ -131,6 +149,30 @@ class TextCascade(nn.Module):
             end: (names,) places of the end tokens among them.
         """
         return self._run(tower, tower.embed(ids), end)[0]
+
+    def outputs(self, tower: TextTower, budget: int = 0, chosen: Tensor | None = None) -> Tensor:
+        """Outputs of the last block at every position of the tower, also behind the end tokens, where zeros stand.
+
+        Nothing is shared here but what tokens there are: all positions of all classes are computed.
+
+        Args:
+            tower, budget, chosen: see :meth:`forward`; no segment depends on the image.
+
+        Returns:
+            (classes, positions, width).
+        """
+        names, ends = self._names(tower, None, chosen), _rows(self.name_end, chosen)
+        shared, own, split = self._first_layer(tower, None)
+        head = [expand_tokens(part, names.shape[0]) for part in (*shared, *own)]
+        used = names.shape[1] + sum(part.shape[1] for part in head)
+        zeros = torch.zeros_like(self.name_ids[:1, :1]).expand(1, tower.positional_embedding.shape[0] - used)
+        pads = tower.embed(zeros).expand(names.shape[0], -1, -1)
+
+        def refresh(layer: int, x: Tensor, which: slice) -> Tensor:
+            spans = self._fresh(layer, len(self.before), None, False)
+            return overwrite(x, [(at, tokens[which] if tokens.dim() == 3 else tokens) for at, tokens in spans])
+
+        return tower.classes(torch.cat([*head, names, pads], dim=1), ends, (), 0, refresh, budget, whole=True)[0]
 
     def _run(
         self, tower: TextTower, names: Tensor, name_end: Tensor, condition: Tensor | None = None, budget: int = 0
@@ -149,16 +191,19 @@ class TextCascade(nn.Module):
         head = sum(part.shape[-2] for part in own)
         sequence = torch.cat([*(expand_tokens(part, classes) for part in own), names], dim=1)
         start, end = prefix.shape[1], name_end + head
-        return tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
+        features = tower.classes(sequence, end, memories, start, partial(refresh, True), budget)
+        for one in self._heads:
+            features = one.finish(features)
+        return features
 
     def again(self) -> TextCascade:
         """The same texts (segments shared, not copied) for other classes, which must be set anew."""
-        return TextCascade(self.before, self.after, self.tail)
+        return TextCascade(self.before, self.after, self.tail, self._heads)
 
     def only(self, names: Sequence[str]) -> TextCascade:
         """The same segments (shared, not copied) cut to those named, without words; classes must be set anew."""
         kept = [piece for piece in self.before if isinstance(piece, Segment) and piece.name in names]
-        return TextCascade(kept)
+        return TextCascade(kept, heads=[one for one in self._heads if one.name in names])
 
     def _check_order(self) -> None:
         """Refuse what the layout cannot hold.
@@ -252,6 +297,12 @@ class TextCascade(nn.Module):
 
     def _place(self, name: str, value: Tensor, device: torch.device) -> None:
         self.register_buffer(name, value.to(device), persistent=False)
+
+
+def plain_text(template: str) -> TextCascade:
+    """Zero-shot CLIP's texts: the words of a template and no tokens."""
+    head, tail = checked(template).split("{}")
+    return TextCascade(fixed(encode(head)), tail=tail)
 
 
 def fixed(ids: Sequence[int]) -> list[Words]:

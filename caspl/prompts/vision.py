@@ -7,14 +7,15 @@ adapting.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from caspl.errors import CasPLError
-from caspl.prompts.segment import AnySegment, Fixed, by_name
+from caspl.prompts.segment import AnySegment, by_name
 from caspl.prompts.spans import expand_tokens, overwrite
 from caspl.towers.vision import VisionTower
 
@@ -32,21 +33,30 @@ class VisionCascade(nn.Module):
 
     def forward(self, tower: VisionTower, images: Tensor) -> Tensor:
         """Images (batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
-        return F.normalize(tower(images, self.refresh).float(), dim=-1)
+        segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
+        norms = next((segment.pairs for segment in segments if segment.pairs), ())
+        fresh = {segment.name: segment.all_tokens() for segment in segments}
+        features = tower(images, partial(self.refresh, fresh=fresh), norms)
+        for segment in segments:
+            features = segment.finish(features)
+        return F.normalize(features.float(), dim=-1)
 
-    def refresh(self, layer: int, x: Tensor) -> Tensor:
+    def refresh(self, layer: int, x: Tensor, fresh: Mapping[str, Sequence[Tensor]] | None = None) -> Tensor:
         """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it; after layer 0 changed in place.
 
-        A segment that removes more than it has takes the rest from the patches, the last ones first.
+        A segment that removes more than it has takes the rest from the patches, the last ones first. ``fresh`` are
+        all tokens of each segment by its name; without them they are made here.
         """
         segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
         if not any(layer < segment.depth for segment in segments):
             return x
+        if fresh is None:
+            fresh = {segment.name: segment.all_tokens() for segment in segments}
         lengths = [segment.length_at(layer - 1) if layer else 0 for segment in segments]
         if layer and all(_renews(*pair, layer) for pair in zip(segments, lengths, strict=True)):
             places = [x.shape[1] - sum(lengths[number:]) for number in range(len(segments))]
             pairs = zip(places, segments, strict=True)
-            return overwrite(x, [(place, one.tokens(layer)) for place, one in pairs if layer < one.depth])
+            return overwrite(x, [(place, fresh[one.name][layer]) for place, one in pairs if layer < one.depth])
         patches, *own = x.split([x.shape[1] - sum(lengths), *lengths], dim=1)
         parts = []
         for segment, tokens in zip(segments, own, strict=True):
@@ -54,8 +64,8 @@ class VisionCascade(nn.Module):
                 kept = tokens.shape[1] - (segment.removed(layer) if layer else 0)
                 if kept < 0:
                     patches = _shortened(patches, -kept, segment.name)
-                fresh = expand_tokens(segment.tokens(layer), x.shape[0]).to(x.dtype)
-                parts += [tokens[:, : max(kept, 0)], fresh]
+                new = expand_tokens(fresh[segment.name][layer], x.shape[0]).to(x.dtype)
+                parts += [tokens[:, : max(kept, 0)], new]
             else:
                 parts.append(tokens)
         return torch.cat([patches, *parts], dim=1)
@@ -64,7 +74,7 @@ class VisionCascade(nn.Module):
     def fixed(self) -> VisionCascade:
         """The same tokens as values, whatever they are made from; later training does not change them."""
         segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
-        return VisionCascade([Fixed(segment) for segment in segments])
+        return VisionCascade([segment.fixed() for segment in segments])
 
     def only(self, names: Sequence[str]) -> VisionCascade:
         """The same segments (shared, not copied), cut to those named."""

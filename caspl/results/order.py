@@ -12,7 +12,8 @@ from caspl.results.collect import Group
 
 KNOWN = (
     *("CasPL", "LinearProbeCLIP", "CoOp", "TipAdapter", "TipAdapterF"),
-    *("CoCoOp", "VPT", "ProGrad", "IVLP", "MaPLe", "KgCoOp", "PromptSRC", "TCP", "MPL", "PromptOT", "PromptKD"),
+    *("CoCoOp", "VPT", "ProGrad", "IVLP", "MaPLe", "LASP", "BayesPrompt", "KgCoOp", "PromptSRC", "COMMA", "TCP"),
+    *("CoPrompt", "MPL", "PromptOT", "PromptKD"),
 )
 
 

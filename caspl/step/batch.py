@@ -9,13 +9,17 @@ from typing import Any
 import torch
 from torch import Tensor
 
+VIEWS = 5
+"""Dimensions of images in several views."""
+
 
 @dataclass(frozen=True)
 class Batch:
     """A batch of a loader, on the device.
 
     Args:
-        images: (batch, 3, resolution, resolution), normalised.
+        images: (batch, 3, resolution, resolution), normalised; with several views of each
+            (views, batch, 3, resolution, resolution).
         labels: (batch,) class numbers; phase 1 does not look at them.
         index: (batch,) places of the images in their list, on the CPU, if the loader tells.
         paths: files of the images, if the loader tells.
@@ -34,6 +38,16 @@ class Batch:
     image: Tensor | None = None
     reference: Tensor | None = None
     share: float = 1.0
+
+    @property
+    def first(self) -> Tensor:
+        """The views that are classified, (batch, 3, resolution, resolution)."""
+        return self.images[0] if self.images.dim() == VIEWS else self.images
+
+    @property
+    def last(self) -> Tensor:
+        """Other views of the same images, where there are any; else the same."""
+        return self.images[-1] if self.images.dim() == VIEWS else self.images
 
     @property
     def stored(self) -> dict[str, Tensor]:
@@ -56,9 +70,9 @@ class Batch:
     def of(cls, loaded: Mapping[str, Any], device: torch.device, share: float = 1.0) -> Batch:
         """From what a loader of Dassl's kind yields: ``img``, ``label`` and perhaps ``index`` and ``impath``.
 
-        Of several views of each image (``K_TRANSFORMS``) the first is taken.
+        With ``DATALOADER.K_TRANSFORMS`` above 1 ``img`` is a list of that many views.
         """
-        views = loaded["img"]
-        given = views[0] if isinstance(views, list | tuple) else views
-        images, labels = (item.to(device, non_blocking=True) for item in (given, loaded["label"]))
+        views, labels = loaded["img"], loaded["label"].to(device, non_blocking=True)
+        images = torch.stack(list(views)) if isinstance(views, list | tuple) else views
+        images = images.to(device, non_blocking=True)
         return cls(images, labels, loaded.get("index"), loaded.get("impath", ()), share=share)

@@ -62,10 +62,10 @@ class Precision:
         """Type of the products."""
         return self.autocast or self.weights
 
-    def place(self, clip: CLIP) -> CLIP:
-        """Move a CLIP to the device and cast its matrices; on a GPU, fold what saves kernels there."""
+    def place(self, clip: CLIP, folded: bool = True) -> CLIP:
+        """Move a CLIP to the device and cast its matrices; on a GPU, fold what saves kernels there, if that may be."""
         clip = clip.to(self.device)
-        if self.device.type == "cuda":
+        if self.device.type == "cuda" and folded:
             fold(clip)
         return clip.cast(self.weights)
 

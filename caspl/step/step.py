@@ -55,6 +55,7 @@ class Step:
             :mod:`caspl.step.graph`.
         steering: losses that steer the gradient, if there are any.
         group: of the processes that have each batch together.
+        clip_norm: largest norm of all gradients together, beyond which they are scaled down to it; 0: any.
     """
 
     def __init__(
@@ -68,8 +69,9 @@ class Step:
         group: Group | None = None,
         steering: Steering | None = None,
         choose: Callable[[Batch], Tensor | None] | None = None,
+        clip_norm: float = 0.0,
     ) -> None:
-        self.choose = choose
+        self.choose, self.clip_norm = choose, clip_norm
         self.model, self.losses, self.optimizer, self.precision = model, losses, optimizer, precision
         self.metrics, self.steering = metrics, steering
         self.group = group if group is not None and group.world > 1 else None
@@ -141,7 +143,7 @@ class Step:
         """Likewise, with the sum of the losses that steer in the middle."""
         with self.precision.compute():
             chosen = None if self.choose is None else self.choose(batch)
-            output = self.model(batch.images, self.text, chosen, batch.image)
+            output = self.model(batch.first, self.text, chosen, batch.image)
             terms = self.losses(output, batch)
         each = torch.stack([term.float() for term in terms.values()])
         loss, steers = each.sum(), None
@@ -221,6 +223,9 @@ class Step:
 
     def _update(self) -> None:
         self._stepped = False
+        if self.clip_norm:
+            self.scaler.unscale_(self.optimizer)
+            torch.nn.utils.clip_grad_norm_(self.learned, self.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.skipped += not self._stepped

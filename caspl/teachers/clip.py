@@ -11,6 +11,7 @@ from torch import Tensor
 
 from caspl.classifier import class_logits
 from caspl.pixels import Adapt, Pixels
+from caspl.prompts.described import mean_features
 from caspl.step.batch import Batch
 from caspl.store.encoder import encode_alike, rounded
 from caspl.teachers.encoder import Encoder
@@ -29,7 +30,7 @@ class Teacher(Protocol):
 
 
 class CLIPTeacher:
-    """Zero-shot CLIP, of whatever library, with one text a class.
+    """Zero-shot CLIP, of whatever library, with a text or several a class.
 
     Attributes:
         identity: hash of its weights and preprocessing, for a store of its features.
@@ -37,16 +38,17 @@ class CLIPTeacher:
 
     Args:
         encoder: frozen; how wide its features are does not matter, since its logits are what is passed on.
-        texts: one text a class.
+        texts: one text a class, or several, whose normalised features are averaged.
         given: preprocessing that the incoming images have, the student's. They are normalised anew and resized for the
             encoder on the device.
     """
 
     named = False
 
-    def __init__(self, encoder: Encoder, texts: Sequence[str], given: Pixels) -> None:
+    def __init__(self, encoder: Encoder, texts: Sequence[str] | Sequence[Sequence[str]], given: Pixels) -> None:
         self.encoder = encoder
-        self.text = encoder.encode_text(texts)
+        each = [(text,) if isinstance(text, str) else text for text in texts]
+        self.text = mean_features(encoder.encode_text, each)
         self._adapt = Adapt(given, encoder.pixels, encoder.device)
         # Of what it makes of the student's images, beside its weights.
         seen = (encoder.identity, given.as_dict(), encoder.pixels.as_dict())
@@ -67,5 +69,5 @@ class CLIPTeacher:
         if batch.kept is not None:
             return batch.kept
         if self.named:
-            return rounded(encode_alike(self, batch.images))
-        return self.encode_image(batch.images)
+            return rounded(encode_alike(self, batch.first))
+        return self.encode_image(batch.first)

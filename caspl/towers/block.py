@@ -101,6 +101,10 @@ class Attention(nn.Module):
         return self.out_proj(out.transpose(1, 2).flatten(2)), own
 
 
+NormPair = tuple[nn.Module, nn.Module]
+"""What stands before the attention and before the MLP of a block."""
+
+
 class Block(nn.Module):
     """x + attention(ln_1 x), then + mlp(ln_2 x)."""
 
@@ -115,12 +119,22 @@ class Block(nn.Module):
         self.ln_2 = LayerNorm(width)
 
     def forward(
-        self, x: Tensor, mask: Tensor | None = None, memory: Memory | None = None, rows: Tensor | int | None = None
+        self,
+        x: Tensor,
+        mask: Tensor | None = None,
+        memory: Memory | None = None,
+        rows: Tensor | int | None = None,
+        norms: NormPair | None = None,
     ) -> tuple[Tensor, Memory]:
-        """Arguments and results as in :class:`Attention`; the first result is the block's output."""
-        attended, own = self.attn(self.ln_1(x), mask, memory, rows)
+        """Arguments and results as in :class:`Attention`; the first result is the block's output.
+
+        Args:
+            norms: in the place of its own; not where they are folded away.
+        """
+        ln_1, ln_2 = norms or (self.ln_1, self.ln_2)
+        attended, own = self.attn(ln_1(x), mask, memory, rows)
         x = (x if rows is None else take_rows(x, rows)) + attended
-        return x + self.mlp(self.ln_2(x)), own
+        return x + self.mlp(ln_2(x)), own
 
     def key_value(self, x: Tensor) -> Memory:
         """What later tokens see of x when nothing else of this block's output is needed."""

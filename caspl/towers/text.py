@@ -94,6 +94,7 @@ class TextTower(nn.Module):
         start: int,
         refresh: OwnRefresh | None = None,
         budget: int = 0,
+        whole: bool = False,
     ) -> Tensor:
         """Run what is each class's own, up to its end token.
 
@@ -106,9 +107,10 @@ class TextTower(nn.Module):
             refresh: called before every block, see :data:`OwnRefresh`.
             budget: bytes that activations may take, about. As many classes as fit keep theirs; the others are run
                 in chunks, and once more in the backward pass. 0: all are kept. Exact either way.
+            whole: give the last block's outputs at all of these positions instead.
 
         Returns:
-            (groups, classes, embed_dim), not normalised.
+            (groups, classes, embed_dim), not normalised; with ``whole`` (groups, classes, S, width).
         """
         groups = memories[0].key.shape[0] if memories else 1
         if own.dim() == 3:
@@ -122,13 +124,13 @@ class TextTower(nn.Module):
             size = max(1, MOST_TEXTS if torch.compiler.is_compiling() else MOST_TEXTS // groups)
             kept, again = min(size, classes), self._run
         if kept == classes:
-            return self._run(own, end, memories, start, refresh, slice(classes))
+            return self._run(own, end, memories, start, refresh, slice(classes), whole)
         sizes = [kept, *[size] * ((classes - kept) // size), (classes - kept) % size]
         found, first = [], 0
         for number, (some, ends) in enumerate(zip(own.split(sizes, dim=1), end.split(sizes), strict=True)):
             if len(ends):
                 run = again if number else self._run
-                found.append(run(some, ends, memories, start, refresh, slice(first, first + len(ends))))
+                found.append(run(some, ends, memories, start, refresh, slice(first, first + len(ends)), whole))
             first += len(ends)
         return torch.cat(found, dim=1)
 
@@ -170,8 +172,9 @@ class TextTower(nn.Module):
         start: int,
         refresh: OwnRefresh | None,
         which: slice,
+        whole: bool,
     ) -> Tensor:
-        """Features (groups, classes, embed_dim) of a chunk (groups, classes, S, width)."""
+        """Features (groups, classes, embed_dim) of a chunk (groups, classes, S, width), or all its outputs."""
         groups, classes, length = own.shape[:3]
         x = (own + self.positional_embedding[start : start + length]).flatten(0, 1).to(self.dtype)
         rows = end.repeat(groups)
@@ -181,10 +184,12 @@ class TextTower(nn.Module):
             if refresh is not None:
                 x = refresh(layer, x, which)
             memory = memories[layer] if memories else None
-            if layer == last:  # only the end tokens are read
+            if layer == last and not whole:  # only the end tokens are read
                 x, _ = block(x, mask=mask[rows, None, None, :seen], memory=memory, rows=rows)
             else:
                 x, _ = block(x, mask=mask[:, :seen], memory=memory)
+        if whole:
+            return x.unflatten(0, (groups, classes))
         return (self.ln_final(x[:, 0]) @ self.text_projection).unflatten(0, (groups, classes))
 
     def _mask(self, start: int, length: int) -> Tensor:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from caspl.towers.block import LayerNorm, Transformer
+from caspl.towers.block import LayerNorm, NormPair, Transformer
 from caspl.towers.sizes import Sizes
 
 VisionRefresh = Callable[[int, Tensor], Tensor]
@@ -29,12 +29,13 @@ class VisionTower(nn.Module):
         self.ln_post = LayerNorm(width)
         self.proj = nn.Parameter(torch.empty(width, sizes.embed_dim))
 
-    def forward(self, images: Tensor, refresh: VisionRefresh | None = None) -> Tensor:
+    def forward(self, images: Tensor, refresh: VisionRefresh | None = None, norms: Sequence[NormPair] = ()) -> Tensor:
         """Encode images.
 
         Args:
             images: (batch, 3, resolution, resolution), normalised.
             refresh: called before every block, see :data:`VisionRefresh`.
+            norms: a pair a block, in the place of the blocks' own; none: those.
 
         Returns:
             (batch, embed_dim), not normalised.
@@ -49,5 +50,5 @@ class VisionTower(nn.Module):
             if layer == 0:
                 x = self.ln_pre(x)
             # Of the last block only CLS is read: the other rows serve as keys and values alone.
-            x, _ = block(x, rows=0 if layer == last else None)
+            x, _ = block(x, rows=0 if layer == last else None, norms=norms[layer] if norms else None)
         return self.ln_post(x[:, 0]) @ self.proj

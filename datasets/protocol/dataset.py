@@ -33,6 +33,7 @@ class CoOpDataset(ByPattern, DatasetBase):
         image_folder: folder in it to which the paths of the split are relative.
         split_file: name of the split file, if there is one.
         split_digest: in instances, of the whole split, whatever part of it is used; boosting files name it.
+        all_classnames: in instances, of base and new classes alike, in the order of their labels.
         sample_val: whether few-shot sampling reduces val too.
         test_only: the data set has no training images; its "training" list is the test list and only tells the
             classes, and shots and subsets do not apply.
@@ -61,6 +62,8 @@ class CoOpDataset(ByPattern, DatasetBase):
         try:
             split = self.load_split()
             self.split_digest = split.digest(split.test)
+            names = {entry.label: entry.classname for entry in split.train}
+            self.all_classnames = [names[label] for label in sorted(names)]
             if not self.test_only:
                 samples = folder / "split_fewshot"
                 split = few_shots(split, cfg.DATASET.NUM_SHOTS, cfg.SEED, samples, self._draw, self.sample_val)

@@ -6,7 +6,7 @@ import json
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -70,18 +70,32 @@ def token_place(published: str) -> tuple[str, str, int]:
 
 # Weights of the published couplings -> ours; the published names of deep projections count from 0.
 WEIGHTS = (
+    (r"prompt_learner\.mean_posterior", "text.adapting.mean.values"),
+    (r"prompt_learner\.std_posterior", "text.adapting.log_variance.values"),
+    (r"prompt_learner\.meta_net\.weight_(mean|log_variance)\.module\.(.*)", r"text.adapting.\1.\2"),
     (r"prompt_learner\.meta_net\.(.*)", r"text.adapting.meta_net.\1"),
     (r"VPT_image_trans\.conv1\.0\.(.*)", r"projector.first.\1"),
     (r"VPT_image_trans\.conv1\.1\.(.*)", r"projector.norm.\1"),
     (r"VPT_image_trans\.conv1\.3\.(.*)", r"projector.last.\1"),
+    (r"prompt_learner\.w", "text.correction.values"),
+    (r"image_encoder\.transformer\.resblocks\.(\d+\.ln_\d\..*)", r"vision.norms.blocks.\1"),
     (r"prompt_learner\.proj\.(.*)", r"vision.adapting.first.\1"),
     (r"prompt_learner\.compound_prompt_projections\.(\d+)\.(.*)", r"vision.adapting.deep.0.\1.\2"),
     (r"prompt_learner\.txt2img_proj\.(\d+)\.(\d+)\.(.*)", r"vision.adapting.deep.\1.\2.\3"),
 )
 
 
+OVERWRITTEN = "prompt_learner.compound_prompts_image"
+"""COMMA's, which its optimizer steps and its forward pass overwrites: nothing of ours."""
+
+
 def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
     """Where a published learnable tensor stands in our state, by their name."""
+    if published.endswith("compound_prompts_text"):
+        return ours["text.adapting.values"][1:]
+    if match := re.fullmatch(r".*compound_prompt_projections_image(?:_base|\.(\d+))\.(.*)", published):
+        number = 0 if match[1] is None else int(match[1]) + 1
+        return ours[f"vision.adapting.nets.{number}.{match[2]}"]
     for pattern, name in WEIGHTS:
         match = re.fullmatch(pattern, published)
         if match:
@@ -92,7 +106,7 @@ def target(published: str, ours: dict[str, torch.Tensor]) -> torch.Tensor:
 
 def drawn(case: dict[str, Any], published: str) -> torch.Tensor:
     """What a learnable tensor of a case is set to."""
-    shape, seed = case["learnable"][published], case["seed"]
+    shape, seed = (case["learnable"] | case.get("no_gradient", {}))[published], case["seed"]
     if published not in case.get("draws", {}):
         return draw(published, shape, seed)
     std, mean = case["draws"][published]
@@ -181,7 +195,37 @@ def promptkd(case: dict[str, Any]) -> dict[str, Any]:
     return own | ({} if "teacher_tokens" in case else {"TEACHER_TEMPLATE": case["teacher_template"]})
 
 
-SECTIONS = {"TCP": tcp, "KgCoOp": kgcoop, "ProGrad": prograd, "PromptOT": promptot, "PromptKD": promptkd}
+def lasp(case: dict[str, Any]) -> dict[str, Any]:
+    """LASP's release has keys that it does not read, clips under amp alone, and asks for all classes elsewhere."""
+    keys = {"N_CTX", "CTX_INIT", "LASP_LOSS_WEIGHT", "ENABLE_CORRECTION", "FINETUNE_VIT_LN"}
+    said = case["section"]["LASP"]
+    own = {key: value for key, value in said.items() if key in keys}
+    own |= {"LASP_PROMPTS": tuple(said["LASP_PROMPTS"]), "CLIP_NORM": float(said["PREC"] == "amp"), "PREC": "fp32"}
+    return own | {"VIRTUAL": case.get("include_all_classes", False)}
+
+
+def comma(case: dict[str, Any]) -> dict[str, Any]:
+    """COMMA's release counts blocks that its towers do not run, and does not train its generators."""
+    said = case["section"]["COMMA"]
+    return {key: value for key, value in said.items() if key != "LAST_LAYER"} | {"GENERATORS": "fixed"}
+
+
+def bayes(case: dict[str, Any]) -> dict[str, Any]:
+    """The release's trainer and section are called VPT."""
+    said = dict(case["section"]["VPT"])
+    return said | {"CONDITIONED": said.pop("VPT_TYPE") == "cocoopvpt"}
+
+
+SECTIONS = {
+    "TCP": tcp,
+    "BayesPrompt": bayes,
+    "COMMA": comma,
+    "LASP": lasp,
+    "KgCoOp": kgcoop,
+    "ProGrad": prograd,
+    "PromptKD": promptkd,
+    "PromptOT": promptot,
+}
 """Trainers whose published settings are not ours word for word -> our section of a case."""
 
 
@@ -193,6 +237,8 @@ def case_cfg(case: dict[str, Any], folder: Path) -> CfgNode:
     """A case as a config of ours; its boosting tokens are written into a folder."""
     trainer = case["reference"].split()[-1]
     trainer = FDBPL.get(trainer, trainer)
+    if "Bayesian" in case["reference"]:
+        trainer = "BayesPrompt"
     if trainer.endswith("_KDPL"):
         trainer = "KDPL_" + trainer.removesuffix("_KDPL")
     settings: dict[str, Any] = {
@@ -240,22 +286,45 @@ def evaluate(trainer: Any, case: dict[str, Any]) -> np.ndarray:
     trainer.set_model_mode("eval")
     with torch.no_grad():
         images = torch.from_numpy(recipe.images("test", 6, case["seed"])).to(DEVICE)
+        if hasattr(trainer, "posterior"):
+            alone = "for test image I" in case["note"]
+            parts = images.split(1) if alone else [images]
+            names = [f"noise/test/{number}" if alone else "noise/test" for number in range(len(parts))]
+            return np.concatenate([sampled(trainer, case, *pair) for pair in zip(names, parts, strict=True)])
         return trainer.model_inference(images).cpu().numpy()
+
+
+def sampled(trainer: Any, case: dict[str, Any], name: str, images: torch.Tensor) -> np.ndarray:
+    """Logits with the noise of that name."""
+    noise = trainer.posterior.noise
+    noise.copy_(torch.from_numpy(recipe.draw(name, tuple(noise.shape), 1.0, case["seed"])))
+    return trainer.model_inference(images).cpu().numpy()
+
+
+def draw_noise(trainer: Any, case: dict[str, Any], name: str) -> None:
+    """What is random in a step, as the case says; nothing where its note does not speak of noise."""
+    if "recipe.draw('noise/" in case.get("note", ""):
+        found = recipe.draw(f"noise/{name}", tuple(trainer.noise.shape), 1.0, case["seed"])
+        trainer.noise.copy_(torch.from_numpy(found))
 
 
 def run_training(trainer: Any, case: dict[str, Any]) -> tuple[list[float], list[float]]:
     """Losses of every batch and the learning rate of every epoch."""
-    losses, rates = [], []
+    losses, rates, of_norms = [], [], []
     trainer.max_epoch, trainer.num_batches = case["epochs"], case["batches"]
     trainer.set_model_mode("train")
     for trainer.epoch in range(case["epochs"]):
         rates.append(trainer.get_current_lr())
+        of_norms.append(trainer.optim.param_groups[-1]["lr"])
         for trainer.batch_idx in range(case["batches"]):
             name = f"train/{trainer.epoch}/{trainer.batch_idx}"
+            trainer.draw = partial(draw_noise, trainer, case, name)
             labels = recipe.labels(name, case["batch"], len(case["classnames"]), case["seed"])
             images = recipe.images(name, case["batch"], case["seed"])
             batch = {"img": torch.from_numpy(images), "label": torch.from_numpy(labels)}
             losses.append(float(trainer.forward_backward(batch)["loss"]))
+    if "lrs_ln" in case:
+        np.testing.assert_allclose(of_norms, case["lrs_ln"], rtol=1e-6)
     return losses, rates
 
 

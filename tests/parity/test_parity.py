@@ -19,6 +19,7 @@ from tests.parity.published import (
     CASES,
     LOGITS_AFTER,
     LOGITS_BEFORE,
+    OVERWRITTEN,
     case_cfg,
     drawn,
     evaluate,
@@ -40,12 +41,12 @@ def _recipe_clips() -> Iterator[None]:
 
 
 def build(case: dict[str, Any], folder: Path) -> Any:
-    built = make_trainer(case_cfg(case, folder), case["classnames"])
-    learned = {name: parameter.data for name, parameter in built.segments.learned().items()}
-    for name in case["learnable"]:
-        place = target(name, learned)  # a convolution of one pixel is a matrix here
+    built = make_trainer(case_cfg(case, folder), case["classnames"], case.get("all_classnames", ()))
+    tensors, learnable = built.segments.tensors(), case["learnable"].keys() - {OVERWRITTEN}
+    for name in (learnable | case.get("no_gradient", {}).keys()) - set(case.get("from_clip", ())):
+        place = target(name, tensors)  # a convolution of one pixel is a matrix here
         place.copy_(drawn(case, name).reshape(place.shape))
-    covered = sum(int(np.prod(shape)) for shape in case["learnable"].values())
+    covered = sum(int(np.prod(case["learnable"][name])) for name in learnable)
     assert covered == sum(p.numel() for p in built.model.parameters() if p.requires_grad)
     return built
 
@@ -74,7 +75,10 @@ def test_case(name: str, tmp_path: Path) -> None:
         agree_on_negatives(trainer, case, expected["logits_negative_after"], LOGITS_AFTER)
 
     if "logits_new_classes" in expected:
-        trainer.model.set_classes(case["new_classnames"])
+        names = case["new_classnames"]
+        if case.get("include_all_classes"):
+            names = [*names, *(name for name in case["all_classnames"] if name not in names)]
+        trainer.model.set_classes(names)
         np.testing.assert_allclose(evaluate(trainer, case), expected["logits_new_classes"], rtol=0, atol=LOGITS_AFTER)
 
 

@@ -60,9 +60,9 @@ def faked(trainer: Any, precision: Precision) -> tuple[Step, FakeTensorMode]:
             teacher.encoder._precision = precision
     mode = FakeTensorMode(allow_non_fake_inputs=False)
     faker = Faker(mode, precision.device)
-    for name in ("model", "_learner", "reference", "distillation", "teacher"):
-        if hasattr(trainer, name):
-            setattr(trainer, name, faker(getattr(trainer, name)))
+    names = {"model", "_learner", "reference", "distillation", "teacher"}
+    for name in vars(trainer).keys() & (names | {"more_names", "crafted", "noise", "frozen", "sentences", "which"}):
+        setattr(trainer, name, faker(getattr(trainer, name)))
     learned = [value for value in trainer.model.parameters() if value.requires_grad]
     metrics = accuracy if trainer.labelled else None
     with mode:

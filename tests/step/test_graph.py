@@ -34,13 +34,15 @@ def trained(
 ) -> tuple[list[dict[str, float]], list[Tensor], Step]:
     """Numbers of some steps, the tokens after them, and the step."""
     step = trainer.step
-    more = {"steering": step.steering, "choose": step.choose}
+    more = {"steering": step.steering, "choose": step.choose, "clip_norm": step.clip_norm}
     made = Step(step.model, trainer.losses, step.optimizer, step.precision, step.metrics, recorder, **more)
     made.begin_epoch()
     told = []
     for number, count in enumerate(counts):
         if number == WARM + 3:
             made.begin_epoch()
+        trainer.epoch, trainer.batch_idx = 0, number
+        trainer.draw()
         told.append(made(Batch.of(batch(number, count), DEVICE)))
     tokens = [value.detach().clone() for value in made.learned]
     return [{name: value.item() for name, value in numbers.items()} for numbers in told], tokens, made

@@ -30,6 +30,8 @@ CONFIGS = {
     "PromptOT": "PromptOT/vit_b16_ep40_batch4_4+4ctx",
     "ProGrad": "ProGrad/vit_b16_ep100",
     "TCP": "TCP/vit_b16_ep50",
+    "LASP": "LASP/vit_b16_ep25_batch32",
+    "BayesPrompt": "BayesPrompt/vit_b16_c4_ep10_batch1_ctxv1",
     "ZeroshotCLIP": "ZeroshotCLIP/vit_b16",
     "MaPLe": "MaPLe/vit_b16_c2_ep5_batch4_2ctx",
 }
@@ -38,11 +40,12 @@ SHORT = ["DATASET.NUM_SHOTS", "2", "OPTIM.MAX_EPOCH", "2", "TEST.SAVE_PREDICTION
 
 def arguments(runs: Runs, trainer: str, out: str, store: str = "", views: int = 2, *more: str) -> list[str]:
     method = trainer.removeprefix("CasPL_").removeprefix("KDPL_").removeprefix("FDBPL_")
-    section = {"ZeroshotCLIP": "ZSCLIP"}.get(method, method.upper())
+    section = {"ZeroshotCLIP": "ZSCLIP", "BayesPrompt": "BAYES"}.get(method, method.upper())
     options = ["TRAINER.CASPL.VIEWS", str(views), "TRAINER.CASPL.STORE", store and str(runs.folder / store)]
     options += [f"TRAINER.{section}.PREC", "fp32", "TRAINER.KDPL.TEACHER", runs.clips["teacher"]]
     options += ["TRAINER.FDBPL.TEACHER", runs.clips["teacher"], "TRAINER.MAPLE.PROMPT_DEPTH", "2"]
     options += ["TRAINER.TCP.LAYER", "1"]  # the small tower has few
+    options += ["TRAINER.LASP.FINETUNE_VIT_LN", "False"]  # else the image tower learns
     return runs.arguments(trainer, CONFIGS[method], out, *CROPS, *SHORT, *options, *more)
 
 
@@ -72,7 +75,7 @@ def rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Classifier, "encode_image", lambda self, images: rounded(encode_alike(Own(self), images)))
 
 
-@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "KgCoOp", "TCP", "CasPL_CoOp"])
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "KgCoOp", "TCP", "CasPL_CoOp", "LASP", "BayesPrompt"])
 def test_the_image_tower_of_a_text_only_method_looks_once(
     trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -29,7 +29,7 @@ def build(case: Case, boosted: bool, clips: dict[str, str], folder: Path, precis
         settings["TRAINER__CASPL__BOOSTING"] = str(boosting_file(folder / "boosting.safetensors"))
     torch.manual_seed(3)
     cfg = make_cfg(name, clips["student"], SIZES.resolution, **(settings | more))
-    trainer = make_trainer(cfg, CLASSES)
+    trainer = make_trainer(cfg, CLASSES, (*CLASSES, "Glacier", "A wide desert"))
     if trainer.segments.learned():
         trainer.start()
     trainer.num_batches, trainer.batch_idx = 2, 0

@@ -177,6 +177,33 @@ FILES: dict[str, Settings] = {
     "FDBPL_CoOp/vit_b16_ep50_ctxv1": coop(4, 50, WORDS)
     | regions(50, PCD="margin", PCD_WEIGHT=0.1, MARGIN=0.2, COSINE_WEIGHT=0.001, NEGATIVE_CTX_INIT="a photo of no"),
     "FDBPL_PromptSRC/vit_b16_c2_ep25_batch4_4+4ctx": promptsrc(4, 9, 25) | regions(25, WEIGHTS="released"),
+    "LASP/vit_b16_ep25_batch32": settings(
+        "LASP",
+        32,
+        0.032,
+        25,
+        N_CTX=4,
+        LASP_LOSS_WEIGHT=5.0,
+        ENABLE_CORRECTION=True,
+        FINETUNE_VIT_LN=True,
+        SOFTMAX="learned",
+        NOISE=0.5,
+        CLIP_NORM=1.0,
+        VIRTUAL=False,
+        **WORDS | {"PREC": "amp"},
+    )
+    | {"OPTIM.WARMUP_EPOCH": 3, "DATALOADER.TEST.BATCH_SIZE": 32},
+    "COMMA/vit_b16_ep5_batch4_2ctx": settings(
+        "COMMA", 4, 0.0035, 5, N_CTX=2, PROMPT_DEPTH=9, WEIGHT=1.0, GENERATORS="learned", **WORDS
+    ),
+    "BayesPrompt/vit_b16_c4_ep10_batch1_ctxv1": settings(
+        "BAYES", 1, 0.002, 40, N_CTX=4, L=10, CONDITIONED=False, KL_WEIGHT=0.001, **WORDS
+    )
+    | {"DATALOADER.TEST.BATCH_SIZE": 1},
+    "CoPrompt/vit_b16_ep8_batch4_4ctx_l12": settings(
+        "COPROMPT", 4, 0.0035, 8, N_CTX=4, PROMPT_DEPTH=12, W=8.0, DISTILL="cosine", **WORDS
+    )
+    | {"INPUT.TRANSFORMS": ("randaugment", "normalize"), "DATALOADER.K_TRANSFORMS": 2},
     "MPL/vit_b4_c1_add2_rm1_cross_datasets": mpl(3, 2, 0.0026),
 }
 DEPTHS = [(8, depth) for depth in (1, 3, 6, 9, 12)] + [(4, 12), (16, 12)]
@@ -192,7 +219,11 @@ OURS_ALONE |= {f"{name}/vit_b16" for name in ("LinearProbeCLIP", "TipAdapter", "
 OURS_ALONE |= {
     name
     for name in FILES
-    if name.split("/")[0] in ("KgCoOp", "ProGrad", "PromptKD", "PromptOT", "TCP", "FDBPL_CoOp", "FDBPL_PromptSRC")
+    if name.split("/")[0]
+    in (
+        *("BayesPrompt", "COMMA", "CoPrompt", "KgCoOp", "LASP", "ProGrad", "PromptKD", "PromptOT", "TCP"),
+        *("FDBPL_CoOp", "FDBPL_PromptSRC"),
+    )
 }  # see docs/methods.md
 
 

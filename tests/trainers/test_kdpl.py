@@ -13,7 +13,7 @@ from caspl.model import Output
 from caspl.step import Batch, Terms
 from caspl.teachers.dictionary import read_dictionary
 from dassl.engine import TRAINER_REGISTRY
-from tests.cases import AGNOSTIC, TAUGHT, Case
+from tests.cases import AGNOSTIC, CASES, TAUGHT, Case, taught
 from tests.conftest import CLASSES
 from tests.no_data import without_data
 from tests.stubs import make_cfg
@@ -49,6 +49,13 @@ def test_in_chunks_of_classes_the_same(case: Case, clips: dict[str, str], tmp_pa
         found.append([loss, *(value.detach().clone() for value in trainer.segments.learned().values())])
     for chunked, whole in zip(*found, strict=True):
         torch.testing.assert_close(chunked, whole, rtol=1e-4, atol=1e-5)
+
+
+def test_tokens_of_each_class_s_own_are_no_choice(clips: dict[str, str], tmp_path: Path) -> None:
+    case = taught(next(case for case in CASES if case.trainer == "TCP"))
+    more = {"TRAINER__KDPL__CLASS_AGNOSTIC": True, "TRAINER__KDPL__DICTIONARY": "tinyworld", "TRAINER__KDPL__K_MAX": 5}
+    with pytest.raises(CasPLError, match="some of them cannot be chosen"):
+        build(case, False, clips, tmp_path, **more).forward_backward(batch())
 
 
 def test_labels_do_not_matter_and_the_teacher_does(clips: dict[str, str], tmp_path: Path) -> None:
