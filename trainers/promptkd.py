@@ -15,15 +15,15 @@ from caspl.dassl.images import training_images
 from caspl.dassl.kept_teacher import KeptTeacher
 from caspl.dassl.outcome import Sections
 from caspl.dassl.run_folder import require_same_contents
-from caspl.dassl.section import dataset_template
+from caspl.dassl.section import class_texts
 from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError, advising
 from caspl.losses import distillation
 from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts, vision_tokens
+from caspl.prompts.described import mean_features
 from caspl.prompts.given import GivenTexts
 from caspl.prompts.projected import ProjectedVision, Projector
-from caspl.prompts.templates import fill
 from caspl.step import Batch, Terms
 from caspl.step.graph import Recorder
 from caspl.teachers import CLIPTeacher
@@ -124,7 +124,7 @@ class PromptKD(KeptTeacher, PromptTrainer):
         if all(name in known for name in names):
             return self.teacher.text[[known[name] for name in names]]
         with self.precision.compute():
-            return self.teacher.encoder.encode_text(self._texts(names))
+            return mean_features(self.teacher.encoder.encode_text, self._texts(names))
 
     @property
     def learner(self) -> PromptedCLIP:
@@ -165,11 +165,12 @@ class PromptKD(KeptTeacher, PromptTrainer):
                 encoder = load_tuned(name, self.precision)
             return CLIPTeacher(encoder, names, given_pixels(self.cfg))
         plain = self.frozen_encoder(name)
-        return CLIPTeacher(plain, fill(self._template(), names), given_pixels(self.cfg))
+        return CLIPTeacher(plain, self._written(names), given_pixels(self.cfg))
 
-    def _texts(self, names: Sequence[str]) -> Sequence[str]:
+    def _texts(self, names: Sequence[str]) -> list[tuple[str, ...]]:
         """What the teacher is asked for classes."""
-        return names if isinstance(self.teacher.encoder, TunedEncoder) else fill(self._template(), names)
+        tuned = isinstance(self.teacher.encoder, TunedEncoder)
+        return [(name,) for name in names] if tuned else self._written(names)
 
-    def _template(self) -> str:
-        return dataset_template(self.cfg, self.options.TEACHER_TEMPLATE)
+    def _written(self, names: Sequence[str]) -> list[tuple[str, ...]]:
+        return class_texts(self.cfg, names, self.options.TEACHER_TEMPLATE)
