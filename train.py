@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--load-epoch", type=int, help="checkpoint to load (default: the best, else the last)")
     p.add_argument("--save-predictions", action="store_true", help="the answer to each test image, as predictions.csv")
     p.add_argument("--no-train", action="store_true", help="only build everything")
+    p.add_argument("--build-store", action="store_true", help="only fill the store of features (docs/store.md)")
     p.add_argument("--resume", metavar="DIR", help="continue the run of another folder")
     p.add_argument("--source-domains", nargs="+", help="for domain data sets")
     p.add_argument("--target-domains", nargs="+", help="for domain data sets")

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.hooks import RemovableHandle
@@ -70,6 +71,8 @@ def attach(model: nn.Module, boosting_file: str | Path) -> Attached:
     before = vars(model).get("_caspl_attached")
     if before is not None and before.handles:
         raise CasPLError("this model has boosting tokens already: call remove() on what attach() gave")
+    if any(value.dtype == torch.bfloat16 for value in model.parameters()):
+        raise CasPLError("weights in bfloat16 do not tell which student this is: attach first, then cast")
     weights, towers = _understood(model)
     clip = CLIP.from_state_dict(weights.state_dict, weights.activation, weights.heads)
     file.require_student(type(model).__name__, weights_hash(clip))
@@ -134,26 +137,32 @@ def _guarded(tower: ForeignTower, length: int) -> Iterable[RemovableHandle]:
     """Hooks that refuse texts without room for the tokens, and make transformers' texts of one length."""
     positions = tower.positional_embedding.shape[0]
 
-    def require_room(module: nn.Module, args: tuple[Any, ...]) -> None:
-        # The end token has the largest number of all.
-        if args and bool((args[0].argmax(dim=-1) >= positions - length).any()):
-            raise CasPLError(
-                f"a text of more than {positions - length} tokens does not fit: {length} boosting tokens go before it, "
-                f"and there are {positions} positions"
-            )
-
-    def whole(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        # Padding is behind the end token, where a causal tower reads nothing: no mask is needed for it.
-        named = dict(zip(("input_ids", "attention_mask", "position_ids"), args, strict=False)) | dict(kwargs)
-        ids = named.get("input_ids")
-        if isinstance(ids, Tensor) and ids.shape[-1] < positions:
-            named["input_ids"] = F.pad(ids, (0, positions - ids.shape[-1]))
-        return (), named | {"attention_mask": None}
-
+    room = partial(_require_room, positions, length)
     if isinstance(tower, _Hugging):
         part: nn.Module = tower._part
-        yield part.register_forward_pre_hook(whole, with_kwargs=True)
-        yield tower.embedding.register_forward_pre_hook(require_room)
+        yield part.register_forward_pre_hook(partial(_whole, positions), with_kwargs=True)
+        yield tower.embedding.register_forward_pre_hook(room)
     else:
         embedding: Any = tower.module.token_embedding
-        yield embedding.register_forward_pre_hook(require_room)
+        yield embedding.register_forward_pre_hook(room)
+
+
+def _require_room(positions: int, length: int, module: nn.Module, args: tuple[Any, ...]) -> None:
+    """Hook of the embedding: refuse a text that would lose its end; the end token has the largest number of all."""
+    if args and bool((args[0].argmax(dim=-1) >= positions - length).any()):
+        raise CasPLError(
+            f"a text of more than {positions - length} tokens does not fit: {length} boosting tokens go before it, "
+            f"and there are {positions} positions"
+        )
+
+
+def _whole(positions: int, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
+    """Hook of transformers' text tower: texts of all positions.
+
+    Padding is behind the end token, where a causal tower reads nothing, so that no mask is needed for it.
+    """
+    named = dict(zip(("input_ids", "attention_mask", "position_ids"), args, strict=False)) | dict(kwargs)
+    ids = named.get("input_ids")
+    if isinstance(ids, Tensor) and ids.shape[-1] < positions:
+        named |= {"input_ids": F.pad(ids, (0, positions - ids.shape[-1])), "position_ids": None}
+    return (), named | {"attention_mask": None}

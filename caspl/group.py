@@ -26,6 +26,10 @@ TURNS = 3
 """Of processes that do what writes into shared folders: the first one, the first of each other machine, the rest."""
 
 
+_turns: list[Group] = []
+"""The turn that this process is in; a process has one group, however often it has joined."""
+
+
 class Group:
     """All processes of a run.
 
@@ -143,9 +147,23 @@ class Group:
     def in_turn(self) -> Iterator[None]:
         """Do something in every process, in the first one first: the others find what it has fetched or written.
 
+        Within a turn, another one is a part of it.
+
         Raises:
             OthersFailed: another process has failed in it.
         """
+        if _turns:
+            yield
+            return
+        _turns.append(self)
+        try:
+            with self._taking_turns():
+                yield
+        finally:
+            _turns.clear()
+
+    @contextmanager
+    def _taking_turns(self) -> Iterator[None]:
         place = self.place
         mine = 0 if place.rank == 0 else 1 if place.local == 0 else TURNS - 1
         turns = TURNS if self.world > 1 else 0

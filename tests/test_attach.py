@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,6 +98,8 @@ def test_it_computes_what_the_boosted_student_does(
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-5)
         assert (mine - before).abs().max() > 1e-2
     if is_huggingface(model):
+        places = torch.arange(padded()["input_ids"].shape[1])[None]
+        torch.testing.assert_close(found(model, **padded(), position_ids=places)[1], expected(file, clips)[1])
         torch.testing.assert_close(found(model, **padded())[1], expected(file, clips)[1], rtol=0, atol=1e-5)
     attached.remove()
     for mine, before in zip(found(model), plain, strict=True):
@@ -136,6 +139,14 @@ def test_weights_of_transformers_are_openais() -> None:
     assert weights.state_dict.keys() == state.keys()
     assert all(torch.equal(weights.state_dict[key], value) for key, value in state.items())
     assert (weights.activation, weights.heads) == ("quick_gelu", (1, 2))
+
+
+def test_it_can_be_saved_whole_and_brain_floats_are_told(tmp_path: Path) -> None:
+    file, model = boosting_file(tmp_path / "seed1.safetensors"), of_open_clip()
+    with pytest.raises(CasPLError, match="attach first, then cast"):
+        caspl.attach(of_open_clip().bfloat16(), file)
+    caspl.attach(model, file)
+    pickle.loads(pickle.dumps(model))  # our own
 
 
 def test_in_another_precision_it_stays_near(clips: dict[str, str], tmp_path: Path) -> None:

@@ -205,6 +205,22 @@ def test_calibrated_once_it_holds_for_these_tokens_alone(
     assert merged.temperature == pytest.approx(model.temperature)
     assert main(["calibrate", str(tmp_path / "merged"), "--root", str(pictures)]) == 0
     assert caspl.load(tmp_path / "merged", device="cpu").temperature == pytest.approx(model.temperature, rel=1e-3)
+    # By one of its files it is the same predictor; written anew it has the run's temperature.
+    assert main(["calibrate", str(tmp_path / "merged" / "predictor.json"), "--root", str(pictures)]) == 0
+    assert [path.name for path in (tmp_path / "merged").glob("*calibration.json")] == ["calibration.json"]
+    said = json.loads((tmp_path / "merged" / "calibration.json").read_text())
+    (tmp_path / "merged" / "calibration.json").write_text(json.dumps(said | {"temperature": 7.0}))
+    assert caspl.load(tmp_path / "merged", device="cpu").temperature == 7
+    assert main(["export", str(run), "-o", str(tmp_path / "merged")]) == 0
+    assert caspl.load(tmp_path / "merged", device="cpu").temperature == pytest.approx(model.temperature)
+    header = json.loads((tmp_path / "merged" / "predictor.json").read_text())
+    for wrong in ("x", None, [1], 0, -1, True):
+        (tmp_path / "merged" / "predictor.json").write_text(json.dumps(header | {"about": {"temperature": wrong}}))
+        with pytest.raises(CasPLError, match="holds no temperature"):
+            caspl.load(tmp_path / "merged", device="cpu")
+    caplog.clear()
+    assert caspl.load(run, classes=["a cat", "a dog"], device="cpu").temperature == model.temperature
+    assert "among other classes" in caplog.text
     place = run / "calibration.json"
     said = json.loads(place.read_text())
     place.write_text(json.dumps(said | {"tokens": "others"}))

@@ -113,7 +113,8 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
 
     def contents(self) -> dict[str, str]:
         """What files that settings name hold, as far as that decides the outcome: KEY -> digest."""
-        return {}
+        texts = given_texts(self.cfg)
+        return {} if texts is None else {"DATASET.TEXTS": texts.digest}
 
     # What all methods share ----------------------------------------------------------------------------------
 

@@ -41,6 +41,11 @@ class CoPrompt(MaPLe):
         "TEXTS": "",  # JSON {class: [sentences]}; empty: the data set's template
     }
     training_only = ("W", "DISTILL", "TEXTS")
+
+    def contents(self) -> dict[str, str]:
+        found, file = super().contents(), self.options.TEXTS
+        return found | ({"TRAINER.COPROMPT.TEXTS": ClassTexts.read(file).digest} if file else {})
+
     sentences: Tensor  # features (most, classes, embed_dim) of the reference
     which: Tensor  # (1,) number of the sentences of the present step
 

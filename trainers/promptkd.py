@@ -15,7 +15,7 @@ from caspl.dassl.images import training_images
 from caspl.dassl.kept_teacher import KeptTeacher
 from caspl.dassl.outcome import Sections
 from caspl.dassl.run_folder import require_same_contents
-from caspl.dassl.section import class_texts
+from caspl.dassl.section import class_texts, dataset_template, given_texts
 from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError, advising
 from caspl.losses import distillation
@@ -83,7 +83,11 @@ class PromptKD(KeptTeacher, PromptTrainer):
         return {**super().sections(), self.section: counted}
 
     def contents(self) -> dict[str, str]:
-        return super().contents() | {TEACHER: self.teacher.encoder.identity}
+        encoder = self.teacher.encoder
+        given = None if self.options.TEACHER_TEMPLATE else given_texts(self.cfg)
+        words = given.digest if given is not None else dataset_template(self.cfg, self.options.TEACHER_TEMPLATE)
+        says = "" if isinstance(encoder, TunedEncoder) else f" {words}"
+        return super().contents() | {TEACHER: encoder.identity + says}
 
     def build_data_loader(self) -> None:
         super().build_data_loader()

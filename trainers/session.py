@@ -52,11 +52,11 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
             else:
                 _keep_other_record(cfg)  # what learns nothing has no run of its own to be tested in
             trainer.test()
+        elif args.build_store:
+            trainer.build_store()
         elif not args.no_train:
             require_validation(trainer)
             trainer.train()
-        elif cfg.TRAINER.CASPL.STORE and hasattr(trainer, "build_store"):
-            trainer.build_store()
 
 
 @contextmanager
@@ -91,6 +91,10 @@ def check(cfg: CfgNode, args: argparse.Namespace) -> None:
         raise CasPLError("DATASET.FOLDER.TRAINED_CLASSES is for --eval-only")
     if cfg.DATASET.ROOT and Path(cfg.OUTPUT_DIR).resolve() == Path(cfg.DATASET.ROOT).expanduser().resolve():
         raise CasPLError(f"--output-dir {cfg.OUTPUT_DIR} is the folder of the data: use another")
+    if args.build_store and not cfg.TRAINER.CASPL.STORE:
+        raise CasPLError("there is no store to build: name its folder with TRAINER.CASPL.STORE")
+    if args.build_store and not hasattr(TRAINER_REGISTRY.get(cfg.TRAINER.NAME), "build_store"):
+        raise CasPLError(f"{cfg.TRAINER.NAME} keeps no features, so that there is no store to build")
     if not cfg.MODEL.BACKBONE.NAME:
         raise CasPLError("no student: set MODEL.BACKBONE.NAME in the --config-file, or --backbone ViT-B/16")
     world = Runtime.choose(cfg.USE_CUDA).world

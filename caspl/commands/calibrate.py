@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logits, labels = model.logits(paths, options.batch_size), torch.tensor(places)
     temperature = fit_temperature(logits, labels)
     before, after = (calibration_error(logits / one, labels) for one in (model.temperature, temperature))
-    about = {"pictures": len(paths), "classes": len(model.classes), "calibration_error": after}
+    about = {"pictures": len(paths), "classes": model.classes, "calibration_error": after}
     written = write_temperature(Path(options.run).expanduser(), temperature, model.tokens, about)
     print(
         f"temperature {temperature:.4f} on {len(paths)} pictures: calibration error {100 * before:.2f}% -> "

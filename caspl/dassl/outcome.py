@@ -53,6 +53,8 @@ PHASE_1 = (
 )
 VIEWED = tuple(f"TRAINER.CASPL.{key}" for key in VIEWS)
 SEEDED = "DATALOADER.SEEDED"
+LATER = (SEEDED, *VIEWED, "DATASET.TEXTS")
+"""Keys that are left out at the value that all runs had before there were these keys."""
 PHASE_2 = (
     *("BOOSTING", "BOOSTING_DATASET", "BOOSTING_SEED", "TRAINABLE", "REFERENCE"),
     *("N_CTX_VISION", "N_CTX_TEXT", "PROMPT_DEPTH_VISION", "PROMPT_DEPTH_TEXT"),  # they choose among several files
@@ -74,6 +76,8 @@ def settings(text: str, sections: Sections) -> dict[str, str]:
     found = {key: json.dumps(value) for key, value in leaves(parse_yaml(text))}
     if found.get(VIEWED[0], "0") == "0":  # drawn anew each time: so it was in runs before there were these keys
         found = {key: value for key, value in found.items() if key not in VIEWED}
+    else:  # nothing is drawn from torch's stream
+        found.pop(SEEDED, None)
     if found.get(VIEWED[1]) == "1":  # likewise
         del found[VIEWED[1]]
     if found.get(SEEDED) == "false" or found.get("INPUT.BACKEND") == '"tensor"':  # likewise

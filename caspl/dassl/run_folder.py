@@ -7,7 +7,7 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from caspl.dassl.outcome import Sections, settings
+from caspl.dassl.outcome import LATER, Sections, settings
 from caspl.errors import CasPLError
 from caspl.files import write_atomically, write_json
 from caspl.files.parse import parse_json
@@ -32,7 +32,7 @@ def keep_settings(cfg: CfgNode, sections: Sections, contents: Mapping[str, str] 
         raise CasPLError(f"there is nothing to resume in {cfg.RESUME}")
     for folder in dict.fromkeys((own, Path(cfg.RESUME or own))):
         if _begun(folder):
-            _compare(folder, here, sections)
+            _compare(folder, here, sections, contents or {})
             require_same_contents(contents or {}, folder)
     write_atomically(own / "config.yaml", lambda path: Path(path).write_text(cfg.dump(), encoding="utf-8"))
     if contents:
@@ -90,9 +90,11 @@ def _begun(folder: Path) -> bool:
     return (folder / "resume.pt").is_file() or any(folder.glob("*/checkpoint"))
 
 
-def _compare(folder: Path, here: dict[str, str], sections: Sections) -> None:
+def _compare(folder: Path, here: dict[str, str], sections: Sections, contents: Mapping[str, str]) -> None:
+    """Refuse other settings. Of files that are known by their contents it does not matter where they lie."""
     there = _kept(folder, sections)
-    differing = [key for key in here if key in there and there[key] != here[key]]
+    differing = [key for key in here if key in there and there[key] != here[key] and key not in contents]
+    differing += [key for key in LATER if there and (key in there) != (key in here)]
     if differing:
         raise CasPLError(
             f"{folder} holds a run of other settings ({_examples(differing, there, here)}); "
@@ -111,4 +113,4 @@ def _kept(folder: Path, sections: Sections) -> dict[str, str]:
 
 
 def _examples(keys: list[str], there: dict[str, str], here: dict[str, str]) -> str:
-    return ", ".join(f"{key} {there[key]} there, {here[key]} here" for key in keys[:3])
+    return ", ".join(f"{key} {there.get(key, 'not set')} there, {here.get(key, 'not set')} here" for key in keys[:3])

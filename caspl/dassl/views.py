@@ -248,4 +248,6 @@ def told(store: Store, made: int) -> Store:
 def kept_features(store: Store, images: NamedViews, loaded: Mapping[str, Any], device: torch.device) -> Tensor:
     """What a store has of the views that a loader has made: (batch, width), float32, on the device."""
     identities = [images.identities[place] for place in loaded["index"].tolist()]
-    return store.features(identities, loaded["view"].tolist()).to(device, non_blocking=True)
+    features = store.features(identities, loaded["view"].tolist())
+    # From pageable memory a copy to a GPU would wait for it.
+    return (features.pin_memory() if device.type == "cuda" else features).to(device, non_blocking=True)

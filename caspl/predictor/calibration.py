@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 SUFFIX = "calibration.json"
 COLDEST, HOTTEST = 1e-3, 1e3
 """Temperatures between which one is sought."""
+MERGED = ("predictor.json", "predictor.safetensors")
+"""Files that stand for the folder that they lie in."""
 
 
 def fit_temperature(logits: Tensor, labels: Tensor) -> float:
@@ -67,7 +69,9 @@ def tokens_hash(tensors: Mapping[str, Tensor]) -> str:
 
 def place_of(path: Path) -> Path:
     """Where the temperature of a run's folder, or of a file, lies."""
-    return path / SUFFIX if path.is_dir() else path.with_name(f"{path.name}.{SUFFIX}")
+    if path.is_dir() or path.name in MERGED:
+        return (path if path.is_dir() else path.parent) / SUFFIX
+    return path.with_name(f"{path.name}.{SUFFIX}")
 
 
 def write_temperature(path: Path, temperature: float, tokens: str, about: Mapping[str, Any]) -> Path:
@@ -81,26 +85,39 @@ def write_temperature(path: Path, temperature: float, tokens: str, about: Mappin
     return write_json(place_of(path), {"temperature": temperature, "tokens": tokens, **about})
 
 
-def read_temperature(path: Path, tokens: str) -> float:
-    """That which is kept beside a model; 1 if none is, or if it was set for other tokens, which is said.
+def read_temperature(path: Path, tokens: str, classes: Sequence[str], own: object = 1.0) -> float:
+    """That which is kept beside a model; its own if none is, or if it was set for other tokens, which is said.
+
+    Args:
+        path: of the run's folder or file.
+        tokens: :func:`tokens_hash` of the model.
+        classes: among which it answers; that it was set among others is said.
+        own: what the model's file says.
 
     Raises:
         CasPLError: the file is damaged.
     """
     place = place_of(path)
     if not place.is_file():
-        return 1.0
+        return _checked(own, path)
     try:
         said = parse_json(place.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise CasPLError(f"{place} cannot be read ({error}): delete it, or run caspl calibrate again") from error
-    temperature = said.get("temperature") if isinstance(said, dict) else None
-    if not isinstance(temperature, int | float) or not COLDEST <= temperature <= HOTTEST:
-        raise CasPLError(f"{place} holds no temperature: delete it, or run caspl calibrate again")
+    temperature = _checked(said.get("temperature") if isinstance(said, dict) else None, place)
     if said.get("tokens") != tokens:
         logger.warning("%s was set for other tokens and is not used: run caspl calibrate again", place)
-        return 1.0
-    return float(temperature)
+        return _checked(own, path)
+    if said.get("classes") != list(classes):
+        logger.warning("%s was set among other classes: their number changes how sure a model is", place)
+    return temperature
+
+
+def _checked(temperature: object, place: Path) -> float:
+    number = isinstance(temperature, int | float) and not isinstance(temperature, bool)
+    if not number or not COLDEST <= float(temperature) <= HOTTEST:  # type: ignore[arg-type]
+        raise CasPLError(f"{place} holds no temperature: delete it, or run caspl calibrate again")
+    return float(temperature)  # type: ignore[arg-type]
 
 
 def of_features(features: Tensor) -> dict[str, Tensor]:

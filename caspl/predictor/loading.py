@@ -10,7 +10,7 @@ import torch
 from caspl.build import build_model, read_built
 from caspl.errors import CasPLError
 from caspl.pixels import Pixels, pixels_of
-from caspl.predictor.calibration import of_features, place_of, read_temperature, tokens_hash
+from caspl.predictor.calibration import of_features, read_temperature, tokens_hash
 from caspl.predictor.merged import is_merged, read_merged
 from caspl.predictor.predictor import Predictor
 from caspl.towers import CLIP
@@ -45,11 +45,11 @@ def load(
             raise CasPLError(f"{path} is an exported predictor: it holds its student and has no epochs")
         classifier, pixels, about = read_merged(path)
         assert classifier.features is not None
-        tokens, own = tokens_hash(of_features(classifier.features)), float(about.get("temperature", 1.0))
-        folder = path if path.is_dir() else path.parent
-        temperature = read_temperature(folder, tokens) if place_of(folder).is_file() else own
-        made = Predictor(classifier, pixels, None, about, device, precision, temperature, tokens)
-        return made.set_classes(classes) if classes is not None else made
+        tokens, own = tokens_hash(of_features(classifier.features)), about.get("temperature", 1.0)
+        made = Predictor(classifier, pixels, None, about, device, precision, 1.0, tokens)
+        made = made.set_classes(classes) if classes is not None else made
+        made.temperature = read_temperature(path, tokens, made.classes, own)
+        return made
     found = read_built(path, epoch)
     clip = student if isinstance(student, CLIP) else load_clip(student or found.student)
     model = build_model(found, clip, classes).requires_grad_(False)
@@ -61,4 +61,5 @@ def load(
         "source": found.path.name,
     }
     tokens = tokens_hash(found.tensors)
-    return Predictor(model.fixed(), pixels, model, about, device, precision, read_temperature(path, tokens), tokens)
+    temperature = read_temperature(path, tokens, model.text.classnames)
+    return Predictor(model.fixed(), pixels, model, about, device, precision, temperature, tokens)

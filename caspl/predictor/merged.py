@@ -21,6 +21,7 @@ from caspl.errors import CasPLError, first_line
 from caspl.files import write_atomically
 from caspl.files.parse import parse_json
 from caspl.pixels import Pixels
+from caspl.predictor.calibration import place_of
 from caspl.prompts import Norms
 from caspl.prompts.beside import Beside
 from caspl.prompts.describe import segments_of
@@ -95,6 +96,7 @@ def write_merged(
     }
     if heads:
         header["heads"] = {one.name: one.describe() for one in heads}
+    place_of(folder).unlink(missing_ok=True)  # a temperature of what was here before
     write_atomically(folder / WEIGHTS, lambda temporary: Path(temporary).write_bytes(whole))
     text = json.dumps(header, indent=1, ensure_ascii=False) + "\n"
     write_atomically(folder / HEADER, lambda temporary: Path(temporary).write_text(text, encoding="utf-8"))

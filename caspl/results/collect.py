@@ -76,6 +76,8 @@ def summarize(by_seed: Mapping[int, float]) -> Summary | None:
 
 ABLATIONS = "ablations"
 """The protocol of their runs."""
+TEACHER = "teacher"
+"""Protocol of runs that PromptKD learns from: methods on the teacher, which are no rows beside those of students."""
 
 
 def find_records(folder: str | Path) -> list[RunRecord]:
@@ -115,7 +117,7 @@ def base_to_new(records: Iterable[RunRecord], ablations: bool = False) -> list[G
     without ``ablations`` the runs of ablations, which would crowd a table. Of two records for the same seed the one
     that finished last counts, and a difference between the two is logged.
     """
-    passed = ("few_shot",) if ablations else ("few_shot", ABLATIONS)
+    passed = ("few_shot", TEACHER) if ablations else ("few_shot", TEACHER, ABLATIONS)
     tests = (record for record in records if record.classes != "all" and record.protocol not in passed)
     chosen = one_each(tests, lambda record: record.classes)
     groups: dict[tuple[str, str, str, int], Group] = {}

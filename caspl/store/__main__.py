@@ -56,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _build(arguments: list[str]) -> int:
     if not TRAIN.is_file():
         raise CasPLError(f"building needs the checkout's train.py, and there is no {TRAIN}: run it in a checkout")
-    return subprocess.run([sys.executable, str(TRAIN), "--no-train", *arguments], check=False).returncode
+    return subprocess.run([sys.executable, str(TRAIN), "--build-store", *arguments], check=False).returncode
 
 
 def _stores(folder: Path) -> list[Path]:

@@ -15,6 +15,7 @@ from caspl.build import build_model, class_specific, read_built
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
 from caspl.pixels import Pixels, pixels_of
+from caspl.prompts import Prompts
 from caspl.step.precision import Precision
 from caspl.teachers.encoder import CHUNK
 from caspl.towers import CLIP
@@ -83,10 +84,10 @@ def load_tuned(path: str, precision: Precision) -> TunedEncoder:
     found = read_built(path)
     clip = load_clip(found.student)
     model = build_model(found, clip)
-    if model.text.conditional or class_specific(model.text):
+    if model.text.conditional or class_specific(model.text) or model.text.samples:
         raise CasPLError(
-            f"the texts of {found.path} are made for each image, or for its own classes alone: a teacher gives "
-            "features of any class name, as PromptSRC does"
+            f"the texts of {found.path} are made for each image, in samples, or for its own classes alone: a teacher "
+            "gives one feature of any class name, as PromptSRC does"
         )
     own = pixels_of(found.student, clip.sizes)
     pixels = Pixels.from_dict(found.pixels, str(found.path)) if found.pixels else own
@@ -94,5 +95,5 @@ def load_tuned(path: str, precision: Precision) -> TunedEncoder:
     for name, value in sorted(found.tensors.items()):
         seen.update(name.encode())
         seen.update(value.float().contiguous().numpy().tobytes())
-    precision.place(clip)
+    precision.place(clip, not Prompts.of(found.description).changes_norms)
     return TunedEncoder(model.to(precision.device), path, seen.hexdigest()[:16], pixels, found.trained_on)

@@ -42,6 +42,11 @@ def test_seeds_that_one_side_lacks_do_not_count() -> None:
     assert "for none of these p < 0.05" in summary([one], "HM")
 
 
+def test_teachers_are_no_rows() -> None:
+    made = [*records({"CoOp": [1.0]}), *pair(99.0, 99.0, config="vit_l14", protocol="teacher")]
+    assert gains(made)["EuroSAT"][0].plain.value == pytest.approx(48.0)
+
+
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_all(tmp_path, records({"CoOp": [1.0, 2.0]}))
     assert main(["gains", str(tmp_path), "--format", "markdown"]) == 0

@@ -129,6 +129,7 @@ def test_several_views_of_a_decoded_image(runs: Runs, monkeypatch: pytest.Monkey
 
 
 def test_what_a_store_cannot_follow_is_refused(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "no store to build" in refused(capsys, [*phase1(runs, "a", 2), "--build-store"])
     assert "VIEWS" in refused(capsys, phase1(runs, "a", 0, "store"))
     assert "VIEWS" in refused(capsys, phase1(runs, "a", 0, "", "TRAINER.CASPL.VIEWS_EACH", "2"))
     assert "at most" in refused(capsys, phase1(runs, "a", 2, "", "TRAINER.CASPL.VIEWS_EACH", "3"))

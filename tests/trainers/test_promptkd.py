@@ -63,6 +63,30 @@ def test_a_fixed_projector_stays() -> None:
     assert torch.equal(fixed(images), before)
 
 
+def test_norms_of_a_teacher_are_not_folded_away(
+    clips: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those that LASP learns are instead of CLIP's: folded ones would count twice."""
+    folded: list[bool] = []
+    place = Precision.place
+
+    def placed(self: Precision, clip: Any, fold: bool = True) -> Any:
+        folded.append(fold)
+        return place(self, clip, fold)
+
+    monkeypatch.setattr(Precision, "place", placed)
+    for case, expected in (("LASP", False), ("PromptSRC", True)):
+        run = teacher_run(clips, tmp_path / case, case)
+        folded.clear()
+        load_tuned(run, Precision("fp32", torch.device("cpu")))
+        assert folded == [expected]
+
+
+def test_samples_are_no_feature(clips: dict[str, str], tmp_path: Path) -> None:
+    with pytest.raises(CasPLError, match="in samples"):
+        load_tuned(teacher_run(clips, tmp_path, "BayesPrompt"), Precision("fp32", torch.device("cpu")))
+
+
 @pytest.mark.parametrize("boosted", [False, True])
 def test_a_prompted_teacher(boosted: bool, clips: dict[str, str], tmp_path: Path) -> None:
     """Class features and logits are those of the model that its run has left, of any names; labels do not matter."""
