@@ -5,8 +5,8 @@
 Student (ViT-B/16), student with boosting tokens (8+8 in 12 layers), a cascade of these and PromptSRC's adapting tokens
 (8+8 in 12 layers), the same cascade exported and read again, and the teacher (ViT-L/14). All have random weights,
 nothing is downloaded. Class features are computed once, as in every use; timed is the way from normalised pixels to
-logits. Every round times each model once, in an order that turns, so that all see the same machine; ratios are of one round.
-The table is Markdown; --small builds small towers, to see that it works: those times mean nothing.
+logits. Every round times each model once, in an order that turns, so that all see the same machine; ratios are of one
+round. The table is Markdown; --small builds small towers, to see that it works: those times mean nothing.
 """
 
 from __future__ import annotations
