@@ -23,6 +23,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
+from tqdm import tqdm
 
 from caspl.classifier import Classifier
 from caspl.model import PromptedCLIP
@@ -122,7 +123,7 @@ def rounds(runs: dict[str, Callable[[], object]], repeats: int, device: torch.de
     """Seconds of each call in every round, after one round to warm up."""
     names = list(runs)
     found: dict[str, list[float]] = {name: [] for name in names}
-    for number in range(-1, repeats):
+    for number in tqdm(range(-1, repeats), unit="round", disable=None):
         first = number % len(names)
         for name in names[first:] + names[:first]:
             took = seconds(runs[name], device)

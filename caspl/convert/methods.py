@@ -106,11 +106,11 @@ def prompts_of(method: str, state: State, clip: CLIP, rest: Sequence[int], posit
 
 
 def _maple(state: State, clip: CLIP, rest: Sequence[int]) -> Prompts:
-    deep = sum(key.startswith(f"{LEARNER}compound_prompts_text.") for key in state.entries)
+    key = partial(learner_key, state)
+    deep = sum(name.startswith(key("compound_prompts_text.")) for name in state.entries)
     depth = min(1 + deep, clip.sizes.most_layers)  # what is deeper than both towers is never used
-    later = [f"{LEARNER}compound_prompts_text.{number}" for number in range(depth - 1)]
-    values = state.layers([f"{LEARNER}ctx", *later])
-    _require_width(state, f"{LEARNER}ctx", values, clip.sizes.text_width)
+    values = state.layers([key("ctx"), *(key(f"compound_prompts_text.{number}") for number in range(depth - 1))])
+    _require_width(state, key("ctx"), values, clip.sizes.text_width)
     made = coupled_context(clip, [Segment("adapting", values), *fixed(rest)])
     coupled = made.vision[0]
     maps = {"first": "proj"} | {
@@ -119,7 +119,7 @@ def _maple(state: State, clip: CLIP, rest: Sequence[int]) -> Prompts:
     tensors = {}
     for ours, theirs in maps.items():
         for part, dims in (("weight", 2), ("bias", 1)):
-            tensors[f"{ours}.{part}"] = state.numbers(f"{LEARNER}{theirs}.{part}", (dims,))
+            tensors[f"{ours}.{part}"] = state.numbers(key(f"{theirs}.{part}"), (dims,))
     _fill(coupled, state, tensors)
     return made
 

@@ -28,6 +28,7 @@ from tests.parity.published import (
     read_case,
     recipe_clips,
 )
+from tests.runs import Runs, refused
 from tests.stubs import make_trainer
 
 WHOLE = ("MaPLe", "PromptSRC", "IVLP")
@@ -200,3 +201,12 @@ def test_the_refusal_of_a_published_file_names_the_command(tmp_path: Path, objec
         torch.save({"state_dict": state, "epoch": 3}, path)
     with pytest.raises(CasPLError, match=re.escape(f"python -m caspl.convert {path} --dataset NAME")):
         caspl.load(path, device="cpu")
+
+
+def test_evaluation_names_the_command_too(runs: Runs, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    case, _ = read_case("coop_ctx4_end")
+    folder = tmp_path / "theirs/prompt_learner"
+    folder.mkdir(parents=True)
+    path = write(folder / "model.pth.tar-3", published("CoOp", case, {k: drawn(case, k) for k in case["learnable"]}))
+    line = runs.arguments("CoOp", "CoOp/vit_b16_ep50_ctxv1", "new", "--eval-only", "--model-dir", str(folder.parent))
+    assert f"python -m caspl.convert {path} --dataset NAME" in refused(capsys, [*line, "--load-epoch", "3"])
