@@ -17,7 +17,7 @@ COMMANDS = {
     "info": ("caspl.commands.info", "what a run, a boosting file or a predictor is"),
     "export": ("caspl.commands.export", "a predictor without its run, also as ONNX"),
     "data": ("caspl.data.__main__", "the published data sets: list, check, prepare"),
-    "convert": ("caspl.convert.__main__", "the CasPL authors' checkpoints into boosting files"),
+    "convert": ("caspl.convert.__main__", "published checkpoints of CasPL, CoOp, CoCoOp, MaPLe, PromptSRC into ours"),
     "store": ("caspl.store.__main__", "kept features of a frozen encoder: build, info, verify"),
     "results": ("caspl.results.__main__", "tables of runs"),
 }

@@ -22,6 +22,7 @@ from caspl.boosting.file import BoostingFile, read_boosting
 from caspl.errors import CasPLError
 from caspl.hooks.foreign import ForeignTower, find_towers
 from caspl.hooks.insertion import Insertion
+from caspl.hub import local
 from caspl.prompts import Segment
 from caspl.towers import CLIP
 from caspl.zoo.huggingface import is_huggingface, openai_weights
@@ -62,12 +63,12 @@ def attach(model: nn.Module, boosting_file: str | Path) -> Attached:
     Args:
         model: the student that the tokens were made for, with the same weights; on any device, in any precision to
             which it was brought from float32 or float16.
-        boosting_file: as phase 1 writes it.
+        boosting_file: as phase 1 writes it; also ``hf://owner/name``.
 
     Raises:
         CasPLError: another student, a model that is not understood, or one that has tokens already.
     """
-    file = read_boosting(Path(boosting_file).expanduser())
+    file = read_boosting(local(boosting_file))
     before = vars(model).get("_caspl_attached")
     if before is not None and before.handles:
         raise CasPLError("this model has boosting tokens already: call remove() on what attach() gave")

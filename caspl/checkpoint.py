@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from caspl.towers.weights import require_whole
 from caspl.zoo import require_student
 
 ABOUT = "_extra_state"  # torch's name for what a module saves beside its tensors
+CONVERT = "python -m caspl.convert {} --dataset NAME"  # of a file
 
 
 @dataclass(frozen=True)
@@ -149,11 +151,14 @@ def read_checkpoint(path: Path) -> Checkpoint:
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)["state_dict"]
     except Exception as error:  # every reader has its own exceptions for a broken file
-        raise CasPLError(f"the checkpoint {path} is broken: {first_line(error)}") from error
+        # Dassl's own checkpoints hold their scheduler as an object.
+        way = f"; if other code wrote it: {CONVERT.format(path)}" if isinstance(error, UnpicklingError) else ""
+        raise CasPLError(f"the checkpoint {path} is broken: {first_line(error)}{way}") from error
     if not isinstance(state, dict) or not isinstance(state.get(ABOUT), dict):
         raise CasPLError(
-            f"{path} is no checkpoint of this library: it does not say which student it belongs to; boosting tokens of "
-            "the CasPL authors' code are converted by python -m caspl.convert"
+            f"{path} is no checkpoint of this library: it does not say which student it belongs to; those of CasPL, "
+            f"CoOp, CoCoOp, IVLP, MaPLe and PromptSRC as their authors publish them are converted: "
+            f"{CONVERT.format(path)}"
         )
     about = state[ABOUT]
     tensors = {name: value for name, value in state.items() if name != ABOUT}

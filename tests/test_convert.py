@@ -234,7 +234,7 @@ def replaced(name: str, value: Any) -> Callable[[State], State]:
         (replaced(CTX, torch.ones(1).as_strided((10**9, 10**9), (0, 0))), "a tensor of shape (1000000000, 1000000000)"),
         (replaced(CTX, torch.full((4, 128), torch.nan)), "numbers in prompt_learner_teacher.ctx that are not finite"),
         (replaced(DEEP.format("text", 3), torch.ones(4, 128)), "text tokens of width 128 in 4 layers, but the text"),
-        (lambda state: {"prompt_learner.ctx": state[CTX]}, "only prompt_learner.ctx; give phase 1's checkpoint"),
+        (lambda state: {"prompt_learner.ctx": state[CTX]}, "CoOp becomes the folder of a run, not a file"),
         (lambda state: {"a": 1, "b": 1, "c": 1, "d": 1}, "only a, b, c, ...; give phase 1's checkpoint"),
         (lambda state: {}, "only nothing; give phase 1's checkpoint"),
         (lambda state: {"text.boosting.values": state[CTX]}, "phase 2 takes it as it is"),

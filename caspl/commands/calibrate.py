@@ -10,6 +10,8 @@ import torch
 
 from caspl.commands.evaluate import calibration_error, labelled
 from caspl.commands.model import add_model, load_model
+from caspl.errors import CasPLError
+from caspl.hub import is_remote
 from caspl.predictor.calibration import fit_temperature, write_temperature
 
 
@@ -29,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
+    if is_remote(options.run):
+        raise CasPLError(f"a temperature is kept beside the model: fetch {options.run} first, and name its folder")
     model = load_model(options)
     paths, places = labelled(options.root, model.classes, "val")
     logits, labels = model.logits(paths, options.batch_size), torch.tensor(places)

@@ -6,7 +6,6 @@ import argparse
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from torch.nn import functional as F
@@ -15,6 +14,7 @@ from caspl.build import read_built
 from caspl.checkpoint import Checkpoint
 from caspl.commands.card import card
 from caspl.errors import CasPLError
+from caspl.hub import local
 from caspl.predictor.merged import is_merged, read_merged
 from caspl.store import Store
 from caspl.store.header import FILE as STORE
@@ -26,7 +26,7 @@ from caspl.zoo import load_clip
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     made = argparse.ArgumentParser(prog="caspl info", description="What a file or a run's folder is.")
-    made.add_argument("file", type=Path, metavar="FILE_OR_RUN", help="run, checkpoint, boosting file, predictor, store")
+    made.add_argument("file", metavar="FILE_OR_RUN", help="run, checkpoint, boosting file, predictor, store, hf://...")
     made.add_argument("--epoch", type=int, metavar="N", help="of the run (default: the best, else the last)")
     made.add_argument(
         "--words", type=int, nargs="?", const=3, metavar="K", help="the K nearest words to each learned text token"
@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
+    options.file = local(options.file)
     if (options.file / STORE).is_file():
         if options.words is not None or options.card:
             raise CasPLError(f"{options.file} is a store of features: it has neither words nor a card")

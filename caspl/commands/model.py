@@ -12,7 +12,9 @@ from caspl.predictor.predictor import BATCH, PRECISIONS
 
 def add_model(made: argparse.ArgumentParser, computes: bool = True) -> None:
     """The run and how it is loaded; with ``computes`` also where it computes."""
-    made.add_argument("run", metavar="RUN", help="run's folder, checkpoint, boosting file or exported predictor")
+    made.add_argument(
+        "run", metavar="RUN", help="run's folder, checkpoint, boosting file, exported predictor or hf://..."
+    )
     made.add_argument("--classes", nargs="+", metavar="NAME", help="other classes; one .txt file names one a line")
     made.add_argument("--student", metavar="CLIP", help="the student, where the name in the file does not lead to it")
     made.add_argument("--epoch", type=int, metavar="N", help="of the run (default: the best, else the last)")

@@ -1,1 +1,1 @@
-"""``python -m caspl.convert``: the CasPL authors' checkpoints, read without running anything in them."""
+"""``python -m caspl.convert``: published checkpoints of prompts, read without running anything in them."""

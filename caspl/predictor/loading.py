@@ -9,6 +9,7 @@ import torch
 
 from caspl.build import build_model, read_built
 from caspl.errors import CasPLError
+from caspl.hub import local
 from caspl.pixels import Pixels, pixels_of
 from caspl.predictor.calibration import of_features, read_temperature, tokens_hash
 from caspl.predictor.merged import is_merged, read_merged
@@ -28,7 +29,8 @@ def load(
     """What a run has left, ready for use.
 
     Args:
-        path: a run's folder, a checkpoint in it, a boosting file, or the folder of an exported predictor.
+        path: a run's folder, a checkpoint in it, a boosting file, or the folder of an exported predictor; also on the
+            Hugging Face Hub, ``hf://owner/name``, see :mod:`caspl.hub`.
         student: the CLIP that carries the tokens, or its name, where it is not to be had by the name that the file
             gives. Its weights must be the same.
         classes: other class names than the run's; a boosting file may have none.
@@ -39,7 +41,7 @@ def load(
     Raises:
         CasPLError: if there is nothing at that path, if it cannot be built, or if the student is another.
     """
-    path = Path(path).expanduser()
+    path = local(path)
     if is_merged(path):
         if student is not None or epoch is not None:
             raise CasPLError(f"{path} is an exported predictor: it holds its student and has no epochs")

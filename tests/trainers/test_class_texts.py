@@ -16,12 +16,11 @@ from caspl.errors import CasPLError
 from caspl.predictor.onnx import open_text
 from caspl.prompts import Prompts
 from caspl.towers import tokenize
-from tests.cases import CASES
+from tests.cases import CASES, taught
 from tests.conftest import CLASSES
 from tests.stubs import make_cfg, make_trainer
 from tests.tiny_clip import SIZES, tiny_clip
 from tests.trainers.building import batch, build, logits
-from tests.trainers.test_kdpl import taught
 
 CASE = {case.trainer: case for case in CASES}
 TEXTS = {name.replace(" ", "_"): [f"{name} from far above", "green land", f"a map of {name}"] for name in CLASSES}
@@ -68,7 +67,7 @@ def test_references(name: str, clips: dict[str, str], tmp_path: Path) -> None:
 
 def test_teachers(clips: dict[str, str], tmp_path: Path) -> None:
     own = write(tmp_path)
-    trainer = taught(CASE["CoOp"], False, clips, tmp_path, **own)
+    trainer = build(taught(CASE["CoOp"]), False, clips, tmp_path, **own)
     torch.testing.assert_close(trainer.teacher.text, expected(trainer.teacher.encoder.clip), rtol=1e-4, atol=1e-5)
     boosting = phase_1(clips, tmp_path, **own)
     text = boosting.distillation.teacher.text
