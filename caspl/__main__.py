@@ -17,7 +17,7 @@ COMMANDS = {
     "info": ("caspl.commands.info", "what a run, a boosting file or a predictor is"),
     "export": ("caspl.commands.export", "a predictor without its run, also as ONNX"),
     "demo": ("caspl.commands.demo", "a local page to try it on, beside what it was made from"),
-    "data": ("caspl.data.__main__", "the published data sets: list, check, prepare"),
+    "data": ("caspl.data.__main__", "the published data sets: list, check, prepare; check a folder of your own"),
     "convert": ("caspl.convert.__main__", "the CasPL authors' checkpoints into boosting files"),
     "store": ("caspl.store.__main__", "kept features of a frozen encoder: build, info, verify"),
     "results": ("caspl.results.__main__", "tables of runs"),
