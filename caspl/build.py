@@ -126,6 +126,7 @@ def _boosting(path: Path) -> Checkpoint:
         description=header.description or prompts.describe(),
         pixels=header.pixels or {},
         trained_on={"dataset": header.dataset, "seed": header.seed},
+        library=header.library,
     )
 
 
