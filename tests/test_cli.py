@@ -107,6 +107,8 @@ def test_a_finished_run_is_only_tested_again(runs: Runs) -> None:
     assert train.main(runs.phase2()) == 0
     after = tokens(runs.folder / "adapt", "VLPromptLearner")
     assert all(torch.equal(before[key], after[key]) for key in before)
+    assert train.main(runs.phase2("other", "--resume", str(runs.folder / "adapt"))) == 0
+    assert "next: " not in (runs.folder / "other" / "log.txt").read_text()  # it holds no tokens
 
 
 def test_a_folder_belongs_to_one_config(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -243,9 +243,9 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
         self.recorder.write()  # once more, with the time of the training
 
     def whats_next(self) -> list[str]:
-        """Commands for what a training has left; none where nothing was learned."""
-        run = shlex.quote(self.output_dir)
-        commands = (f"predict {run} PICTURE", f"demo {run}") if self.segments.learned() else ()
+        """Commands for what a training has left; none where nothing was, as after another folder's finished run."""
+        run, left = shlex.quote(self.output_dir), Path(self.output_dir) / self.saved_as / "checkpoint"
+        commands = (f"predict {run} PICTURE", f"demo {run}") if left.is_file() else ()
         return [f"python -m caspl {command}" for command in commands]
 
     def require_images(self) -> None:

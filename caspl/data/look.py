@@ -93,7 +93,7 @@ def report(lists: Mapping[str, Sequence[Labelled]], seen: Iterable[Seen], root: 
     return found
 
 
-LEAK = "in the test and in what training sees, byte for byte, so that results are too good"
+LEAK = "in the test and in another list, byte for byte, so that results may be too good"
 LABELS = "the same picture under two classes of one list"
 TWO_LISTS = "the same picture in two lists"
 TWICE = "the same picture twice in one class"

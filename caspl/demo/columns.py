@@ -23,6 +23,7 @@ from caspl.prompts.templates import checked, fill, template_for
 from caspl.results.record import FILE_NAME, read_record
 from caspl.step import Precision
 from caspl.teachers import CLIPEncoder, Encoder, load_encoder
+from caspl.towers import CLIP
 from caspl.zoo import SHIPPED, at_hand, load_clip
 
 TEACHERS = {"tiny-student": "tiny-teacher"}
@@ -132,30 +133,18 @@ def side_by_side(
     Raises:
         CasPLError: as :func:`caspl.load` and :func:`caspl.teachers.load_encoder`.
     """
-    if is_merged(Path(run)):
+    run = Path(run).expanduser()
+    if is_merged(run):
         model = load(run, student, classes, epoch, device, precision)
-        return SideBySide([Prompted("Exported", f"{model.about.get('student', 'a CLIP')}, merged", model)],
-                          model.classes, 0)  # fmt: skip
+        what = f"{model.about.get('student', 'a CLIP')}, merged with its tokens"
+        return SideBySide([Prompted("Exported", what, model)], model.classes, 0)
     found = read_built(run, epoch)
     clip = load_clip(student or found.student)
     model = load(run, clip, classes, epoch, device, precision)
-    origin = _origin(found, _folders(Path(run)))
+    origin = _origin(found, _folders(run))
     template = template or (origin.header.template if origin else template_for(str(found.trained_on.get("dataset"))))
-    columns: list[Column] = [
-        ZeroShot("Student", CLIPEncoder(clip, found.student, model.pixels, found.student_hash), template)
-    ]
-    text, vision = boosting_tokens(found)
-    alone = all(name.endswith(".boosting.values") for name in found.tensors)
-    if alone:
-        columns.append(Prompted("Boosted", f"{found.student} with boosting tokens", model))
-    else:
-        if text is not None or vision is not None:
-            boosted = PromptedCLIP.of(clip, boosting_prompts(text, vision), model.classes).eval().requires_grad_(False)
-            plain = Predictor(boosted.fixed(), model.pixels, boosted, {}, model.device, precision)
-            columns.append(Prompted("Boosted", f"{found.student} with the run's boosting tokens alone", plain))
-            columns.append(Prompted("Cascade", f"boosting and adapting tokens{_trained(found)}", model))
-        else:
-            columns.append(Prompted("Adapted", f"adapting tokens{_trained(found)}", model))
+    plain = ZeroShot("Student", CLIPEncoder(clip, found.student, model.pixels, found.student_hash), template)
+    columns: list[Column] = [plain, *_learned(found, clip, model)]
     lead, note = len(columns) - 1, ""
     name = teacher if teacher is not None else _teacher(found, origin)
     if teacher or (name and at_hand(name)):
@@ -165,6 +154,21 @@ def side_by_side(
             f"The teacher {name} is not on this machine; --teacher {name} fetches it, or names a file of its weights."
         )
     return SideBySide(columns, model.classes, lead, note)
+
+
+def _learned(found: Checkpoint, clip: CLIP, model: Predictor) -> list[Column]:
+    """The columns with tokens; the last is the model itself."""
+    text, vision = boosting_tokens(found)
+    if all(name.endswith(".boosting.values") for name in found.tensors):
+        return [Prompted("Boosted", f"{found.student} with boosting tokens", model)]
+    if text is None and vision is None:
+        return [Prompted("Adapted", f"adapting tokens{_trained(found)}", model)]
+    boosted = PromptedCLIP.of(clip, boosting_prompts(text, vision), model.classes).eval().requires_grad_(False)
+    alone = Predictor(boosted.fixed(), model.pixels, boosted, {}, model.device, model.precision)
+    return [
+        Prompted("Boosted", f"{found.student} with the run’s boosting tokens alone", alone),
+        Prompted("Cascade", f"boosting and adapting tokens{_trained(found)}", model),
+    ]
 
 
 def _listed(logits: Tensor) -> list[float]:

@@ -16,7 +16,8 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import cache
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -199,26 +200,27 @@ class Handler(BaseHTTPRequestHandler):
             raise Refused(400, "the question is no JSON") from error
         return _json(self.server.answer(question))
 
-    def _reply(self, make: Any) -> None:
+    def _reply(self, make: Callable[[str], tuple[str, bytes]]) -> None:
         try:
             status, (kind, content) = 200, make(self._place())
         except Refused as refused:
             status, (kind, content) = refused.status, _json({"error": str(refused)})
         except CasPLError as error:
             status, (kind, content) = 422, _json({"error": str(error)})
-        except TimeoutError:
+        except (TimeoutError, ConnectionError):
             return
         except Exception as error:
             logger.exception("a request failed")
             status, (kind, content) = 500, _json({"error": f"this failed ({type(error).__name__}); see the terminal"})
-        self.send_response(status)
-        for name, value in HEADERS.items():
-            self.send_header(name, value)
-        self.send_header("Content-Security-Policy", policy())
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        with suppress(ConnectionError):  # the page was closed before it was answered
+            self.send_response(status)
+            for name, value in HEADERS.items():
+                self.send_header(name, value)
+            self.send_header("Content-Security-Policy", policy())
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
 
     def _place(self) -> str:
         """What is asked for, below the secret part of the address.
