@@ -179,7 +179,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             description=dict(about.get("description") or {}),
             pixels=dict(about.get("pixels") or {}),
             trained_on=dict(about.get("trained_on") or {}),
-            library=str(about.get("library") or ""),
+            library=str(about.get("library", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CasPLError(f"{path} is a damaged checkpoint: what it says of itself lacks {error}") from error
