@@ -23,6 +23,7 @@ setup(
     package_data={
         "caspl": [
             "py.typed",
+            "demo/page.html",
             "results/paper/*.csv",
             "results/report/web/*",
             "tiny/weights/*",

@@ -62,8 +62,7 @@ def build_model(found: Checkpoint, clip: CLIP, classnames: Sequence[str] | None 
         CasPLError: if the student is another, or if class-specific tokens are to serve other classes.
     """
     require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
-    text_tokens, vision_tokens = (found.tensors.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
-    require_towers(str(found.path), text_tokens, vision_tokens, clip)
+    require_towers(str(found.path), *boosting_tokens(found), clip)
     prompts = Prompts.of(found.description)
     names = list(classnames or found.classnames)
     if not names:
@@ -75,6 +74,18 @@ def build_model(found: Checkpoint, clip: CLIP, classnames: Sequence[str] | None 
     _load({"text": text.segments, "vision": vision.segments}, found)
     model = PromptedCLIP(clip, text, vision, names, found.description).eval()
     return model.requires_grad_(False) if found.path.suffix == ".safetensors" else model
+
+
+def boosting_tokens(found: Checkpoint) -> tuple[Tensor | None, Tensor | None]:
+    """The boosting tokens of both towers, text and vision, that a file holds."""
+    text, vision = (found.tensors.get(f"{tower}.boosting.values") for tower in ("text", "vision"))
+    return text, vision
+
+
+def boosting_prompts(text: Tensor | None, vision: Tensor | None) -> Prompts:
+    """Boosting alone: tokens (depth, length, width) of each tower that has some, and class names without a template."""
+    segments = [[] if value is None else [Segment("boosting", value, trainable=False)] for value in (text, vision)]
+    return Prompts(nearest=segments[0], vision=segments[1])
 
 
 def class_specific(text: AnyTexts) -> list[str]:
@@ -105,8 +116,7 @@ def _boosting(path: Path) -> Checkpoint:
     file = read_boosting(path)
     header = file.header
     tokens = {name: value for name, value in (("text", file.text), ("vision", file.vision)) if value is not None}
-    segments = {tower: [Segment("boosting", value, trainable=False)] for tower, value in tokens.items()}
-    prompts = Prompts(nearest=segments.get("text", []), vision=segments.get("vision", []))
+    prompts = boosting_prompts(file.text, file.vision)
     return Checkpoint(
         path,
         student=header.student,
@@ -116,6 +126,7 @@ def _boosting(path: Path) -> Checkpoint:
         description=header.description or prompts.describe(),
         pixels=header.pixels or {},
         trained_on={"dataset": header.dataset, "seed": header.seed},
+        library=header.library,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from caspl import __version__
 from caspl.errors import CasPLError, first_line
 from caspl.model import PromptedCLIP
 from caspl.towers.weights import require_whole
@@ -32,6 +33,7 @@ class Checkpoint:
         description: of the prompts (:meth:`caspl.prompts.Prompts.describe`); empty in files of version 0.1.0.
         pixels: preprocessing of the images (:meth:`caspl.pixels.Pixels.as_dict`); empty likewise.
         trained_on: data set, classes, shots and seed of the run; empty likewise.
+        library: version that wrote the file; empty in older ones.
     """
 
     path: Path
@@ -42,6 +44,7 @@ class Checkpoint:
     description: Mapping[str, Any] = field(default_factory=dict)
     pixels: Mapping[str, Any] = field(default_factory=dict)
     trained_on: Mapping[str, Any] = field(default_factory=dict)
+    library: str = ""
 
 
 class SegmentStore(nn.Module):
@@ -76,6 +79,7 @@ class SegmentStore(nn.Module):
 
     def get_extra_state(self) -> dict[str, Any]:
         state = {
+            "library": __version__,
             "student": self.student,
             "student_hash": self.student_hash,
             "classnames": list(self.model.text.classnames),
@@ -180,6 +184,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             description=dict(about.get("description") or {}),
             pixels=dict(about.get("pixels") or {}),
             trained_on=dict(about.get("trained_on") or {}),
+            library=str(about.get("library", "")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CasPLError(f"{path} is a damaged checkpoint: what it says of itself lacks {error}") from error

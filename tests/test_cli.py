@@ -52,7 +52,12 @@ def test_both_phases_and_new_classes(runs: Runs) -> None:
         assert record["classes"] == classes
         assert 0 <= record["metrics"]["accuracy"] <= 100
         assert record["settings"]["OPTIM"]["MAX_EPOCH"] == 3
-    assert "Finished training" in (runs.folder / "adapt" / "log.txt").read_text().splitlines()
+    adapted = (runs.folder / "adapt" / "log.txt").read_text().splitlines()
+    assert "Finished training" in adapted
+    assert adapted[-2:] == [f"next: python -m caspl {what}" for what in (
+        f"predict {runs.folder / 'adapt'} PICTURE", f"demo {runs.folder / 'adapt'}")]  # fmt: skip
+    phase2 = f"python train.py --trainer CasPL_PromptSRC ... TRAINER.CASPL.BOOSTING_DIR {runs.folder / 'boosting'}"
+    assert f"next: {phase2}" in (runs.folder / "boost" / "log.txt").read_text().splitlines()
 
 
 @pytest.mark.parametrize("phase", [1, 2])
@@ -85,6 +90,14 @@ def test_a_killed_run_ends_in_the_same_weights(runs: Runs, phase: int) -> None:
         for out in ("whole", "killed")
     )
     assert not snapshot.exists()
+    (log,) = (runs.folder / "killed").glob("log.txt*")  # one, which ends as an uninterrupted run's does
+    accuracy = json.loads((runs.folder / "killed" / "result.json").read_text())["metrics"]["accuracy"]
+    lines = log.read_text().splitlines()
+    assert lines[lines.index("Finished training") :].count(f"* accuracy: {accuracy:.1f}%") == 1
+    assert sum("batch [" in line and line.startswith("epoch [1/8]") for line in lines) == sum(
+        "batch [" in line and line.startswith("epoch [1/8]")
+        for line in (runs.folder / "whole" / "log.txt").read_text().splitlines()
+    )
 
 
 def test_a_finished_run_is_only_tested_again(runs: Runs) -> None:
@@ -94,6 +107,8 @@ def test_a_finished_run_is_only_tested_again(runs: Runs) -> None:
     assert train.main(runs.phase2()) == 0
     after = tokens(runs.folder / "adapt", "VLPromptLearner")
     assert all(torch.equal(before[key], after[key]) for key in before)
+    assert train.main(runs.phase2("other", "--resume", str(runs.folder / "adapt"))) == 0
+    assert "next: " not in (runs.folder / "other" / "log.txt").read_text()  # it holds no tokens
 
 
 def test_a_folder_belongs_to_one_config(runs: Runs, capsys: pytest.CaptureFixture[str]) -> None:

@@ -118,6 +118,7 @@ def test_calibration_error_by_hand() -> None:
 def test_info(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], clips: dict[str, str]) -> None:
     assert main(["info", str(run), "--json"]) == 0
     said: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert said["written by"] == f"caspl {caspl.__version__}"
     assert said["classes"] == list(CLASSES)
     assert {"text.adapting.values", "vision.boosting.values"} <= said["tensors"].keys()
     path = boosting_file(tmp_path / "boosting.safetensors")

@@ -20,9 +20,11 @@ import pytest
 import torch
 from PIL import Image
 
+import caspl
 import train
 from caspl.__main__ import main as caspl_main
 from caspl.checkpoint import read_checkpoint
+from caspl.files.parse import parse_yaml
 from caspl.results import read_record
 from caspl.towers import random_state_dict
 from caspl.towers.weights import write_clip
@@ -230,6 +232,14 @@ def test_a_model_from_a_runs_folder_as_told(runs: Runs, monkeypatch: pytest.Monk
     assert names["logits"].shape == (2, 10)
     pixels = read_checkpoint(next(Path("output/adapt").rglob("model.pth.tar-1"))).pixels
     assert {"size", "mean", "std", "interpolation"} <= pixels.keys()
+
+
+def test_citation_and_changes_are_of_this_version() -> None:
+    cited = parse_yaml((REPO / "CITATION.cff").read_text(encoding="utf-8"))
+    assert cited["version"] == caspl.__version__
+    assert cited["preferred-citation"]["url"].endswith("2409.17805")
+    changes = (REPO / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\d\S*\d)", changes, re.M)[0] == caspl.__version__
 
 
 def test_ones_own_images_as_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

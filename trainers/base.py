@@ -7,6 +7,7 @@ cross-entropy is not all, its losses. What trains follows from the segments; wha
 from __future__ import annotations
 
 import logging
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -275,6 +276,12 @@ class PromptTrainer(OwnFeatures, Stepping, TrainerX):
             logger.info("%d steps were skipped, since their scaled gradients were not finite", self.step.skipped)
         self.recorder.extra["skipped_steps"] = self.step.skipped
         self.recorder.write()  # once more, with the time of the training
+
+    def whats_next(self) -> list[str]:
+        """Commands for what a training has left; none where nothing was, as after another folder's finished run."""
+        run, left = shlex.quote(self.output_dir), Path(self.output_dir) / self.saved_as / "checkpoint"
+        commands = (f"predict {run} PICTURE", f"demo {run}") if left.is_file() else ()
+        return [f"python -m caspl {command}" for command in commands]
 
     def require_images(self) -> None:
         """Refuse a data set without training images.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 
 from yacs.config import CfgNode
@@ -30,3 +31,8 @@ class CasPL(Phase1, PromptTrainer):
 
     def sections(self) -> Sections:
         return {"CASPL": PHASE_1}
+
+    def whats_next(self) -> list[str]:
+        folder = shlex.quote(self.cfg.TRAINER.CASPL.BOOSTING_DIR)
+        phase2 = f"python train.py --trainer CasPL_PromptSRC ... TRAINER.CASPL.BOOSTING_DIR {folder}"
+        return [phase2, *super().whats_next()]

@@ -107,6 +107,9 @@ class KeptFeatures(PromptTrainer):
         self.save_model(0, self.output_dir)
         self.after_train()
 
+    def whats_next(self) -> list[str]:
+        return []  # it is evaluated by train.py alone
+
     def prepare(self) -> None:
         self.fit()
 

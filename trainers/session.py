@@ -57,6 +57,9 @@ def run(cfg: CfgNode, args: argparse.Namespace) -> None:
         elif not args.no_train:
             require_validation(trainer)
             trainer.train()
+            if isinstance(trainer, PromptTrainer):
+                for line in trainer.whats_next():
+                    logger.info("next: %s", line)
 
 
 @contextmanager
@@ -119,7 +122,8 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     group, runtime = Group.join(), Runtime.choose(cfg.USE_CUDA)
     _seed(cfg.SEED, group)
     if group.writes:
-        setup_logger(cfg.OUTPUT_DIR, names=LOGGERS)
+        # A training that goes on does so in its log, so that what parses log.txt finds the figures.
+        setup_logger(cfg.OUTPUT_DIR, names=LOGGERS, append=not (args.eval_only or args.no_train))
     else:
         speak_of_errors_alone(LOGGERS)
     if group.world > 1:

@@ -67,7 +67,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for name, record in zip(("zero-shot", "boosted", "adapted"), records, strict=True):
             accuracy = "none" if record.accuracy is None else f"{record.accuracy:.1f}%"
             print(f"  {name:<10} {accuracy:>6}")
-    print(f"use it: caspl predict {run} PICTURE")
+    print(f"use it: caspl predict {run} PICTURE, or on a page: caspl demo {run}")
     return 0
 
 

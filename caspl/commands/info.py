@@ -83,6 +83,7 @@ def describe(found: Checkpoint) -> dict[str, Any]:
         "pixels": dict(found.pixels),
         "tensors": tokens,
         "parameters": sum(value.numel() for value in found.tensors.values()),
+        "written by": f"caspl {found.library}" if found.library else "",
     }
 
 

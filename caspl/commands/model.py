@@ -19,9 +19,14 @@ def add_model(made: argparse.ArgumentParser, computes: bool = True) -> None:
     made.add_argument("--student", metavar="CLIP", help="the student, where the name in the file does not lead to it")
     made.add_argument("--epoch", type=int, metavar="N", help="of the run (default: the best, else the last)")
     if computes:
-        made.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
-        made.add_argument("--precision", default="fp32", choices=list(PRECISIONS), help="(default: fp32)")
+        add_device(made)
         made.add_argument("--batch-size", type=int, default=BATCH, metavar="N", help="(default: %(default)s)")
+
+
+def add_device(made: argparse.ArgumentParser) -> None:
+    """Where and how it computes."""
+    made.add_argument("--device", help="cpu, cuda, ... (default: a GPU if there is one)")
+    made.add_argument("--precision", default="fp32", choices=list(PRECISIONS), help="(default: fp32)")
 
 
 def load_model(options: argparse.Namespace) -> Predictor:

@@ -41,15 +41,18 @@ class Checkout:
     root: Path
 
     @classmethod
-    def here(cls) -> Checkout:
+    def here(cls, command: str = "caspl fit starts train.py") -> Checkout:
         """The one that the command is called in.
+
+        Args:
+            command: what needs it, for the sentence.
 
         Raises:
             CasPLError: the current folder is none.
         """
         root = Path.cwd()
         if not all((root / name).is_file() for name in ("train.py", "scripts/run_once.py")):
-            raise CasPLError(f"caspl fit starts train.py, and {root} is no checkout of CasPL: call it in one")
+            raise CasPLError(f"{command}, and {root} is no checkout of CasPL: call it in one")
         return cls(root)
 
     def config(self, method: str, tiny: bool) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,10 +35,18 @@ def parser() -> argparse.ArgumentParser:
         "check",
         help="compare with what is published",
         description="Compare split files, class names and counts with the published ones and look for every image. "
-        "Nothing is written.",
+        "A folder of your own, in a checkout: say what its classes are called, decode every picture, and look for "
+        "identical ones. Nothing is written.",
     )
     _add_names_and_root(checking)
     checking.add_argument("--decode", action="store_true", help="also decode every image, which takes minutes")
+    checking.add_argument(
+        "--dataset-config-file", metavar="YAML", help="of a folder of your own (default: configs/datasets/folder.yaml)"
+    )
+    checking.add_argument("--plugin", metavar="FILE", help="with a data set of your own below the folder")
+    checking.add_argument(
+        "--set", nargs="+", default=[], metavar="KEY VALUE", help="of a folder of your own, as of train.py"
+    )
 
     preparing = commands.add_parser(
         "prepare",
@@ -66,11 +75,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code: 0, 1 where something is missing or wrong, 2 for wrong input."""
     options = parser().parse_args(arguments)
     try:
+        if options.command == "check":
+            return _check(options)
         chosen = _chosen(options.names)
         if options.command == "list":
             return _list(chosen, options)
-        if options.command == "check":
-            return _check(chosen, options)
         return _prepare(chosen, options)
     except CasPLError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -84,9 +93,37 @@ def _list(chosen: list[Published], options: argparse.Namespace) -> int:
     return 0
 
 
-def _check(chosen: list[Published], options: argparse.Namespace) -> int:
-    _require_root(options.root)
-    return max([_report(published, check(published, options.root, options.decode)) for published in chosen])
+def _check(options: argparse.Namespace) -> int:
+    own = [name for name in options.names if _is_own(name)]
+    names = [name for name in options.names if name not in own]
+    chosen = _chosen(names) if names else []
+    if chosen:
+        _require_root(options.root)
+    codes = [_report(published, check(published, options.root, options.decode)) for published in chosen]
+    return max([*codes, *(_check_own(name, options) for name in own)])
+
+
+def _check_own(folder: str, options: argparse.Namespace) -> int:
+    """Let the checkout, which knows what a folder may hold, look at one; returns its exit code."""
+    from caspl.commands.stages import Checkout
+
+    checkout = Checkout.here("a folder of your own is read by the data sets beside train.py")
+    words = ["--dataset-config-file", options.dataset_config_file] if options.dataset_config_file else []
+    words += ["--plugin", options.plugin] if options.plugin else []
+    call = [sys.executable, str(checkout.root / "scripts/check_folder.py"), folder, *words, *options.set]
+    sys.stdout.flush()
+    return subprocess.run(call, check=False).returncode
+
+
+def _is_own(name: str) -> bool:
+    """Whether a folder is meant, and no data set of that name."""
+    if name == "all" or not Path(name).expanduser().is_dir():
+        return False
+    try:
+        find_published(name)
+    except CasPLError:
+        return True
+    return os.sep in name
 
 
 def _prepare(chosen: list[Published], options: argparse.Namespace) -> int:
@@ -121,7 +158,7 @@ def _chosen(names: Sequence[str]) -> list[Published]:
 
 
 def _add_names_and_root(made: argparse.ArgumentParser) -> None:
-    made.add_argument("names", nargs="+", metavar="NAME", help="such as EuroSAT or eurosat, or all")
+    made.add_argument("names", nargs="+", metavar="NAME", help="such as EuroSAT or eurosat, or all; check: or a folder")
     default = _path(os.environ.get("DATA", "data"))
     made.add_argument("--root", type=_path, default=default, metavar="DIR", help="(default: $DATA, else data)")
 

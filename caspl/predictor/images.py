@@ -7,11 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from caspl.data.listing import IMAGE_SUFFIXES
@@ -22,14 +22,21 @@ Picture = str | os.PathLike[str] | Image.Image | np.ndarray | Tensor
 """A path, a PIL image, an array (height, width, 3) of bytes, or normalised pixels (3, size, size)."""
 
 
-def read_picture(path: str | os.PathLike[str]) -> Image.Image:
+def read_picture(
+    path: str | os.PathLike[str] | IO[bytes], name: str = "", formats: tuple[str, ...] | None = None
+) -> Image.Image:
     """A file as RGB, by the same rules as in training: of 16-bit values the high byte, alpha dropped, no turning.
+
+    Args:
+        path: of the file, or its bytes as an open one.
+        name: what it is called in a sentence; by default its path.
+        formats: Pillow's names of those that are read; by default all.
 
     Raises:
         CasPLError: if it is missing, broken, or of numbers without a scale; naming it.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path, formats=formats) as image:
             if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):
                 return Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8)).convert("RGB")
             if image.mode in ("I", "F"):
@@ -41,8 +48,10 @@ def read_picture(path: str | os.PathLike[str]) -> Image.Image:
             return image.convert("RGB")
     except FileNotFoundError as error:
         raise CasPLError(f"there is no picture {path}") from error
+    except UnidentifiedImageError as error:
+        raise CasPLError(f"the picture {name or path} cannot be read: it is of no kind that is known") from error
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise CasPLError(f"the picture {path} cannot be read: {first_line(error)}") from error
+        raise CasPLError(f"the picture {name or path} cannot be read: {first_line(error)}") from error
 
 
 class Transform:

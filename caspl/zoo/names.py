@@ -12,7 +12,7 @@ from torch import Tensor
 from caspl.errors import CasPLError
 from caspl.tiny import load_state_dict
 from caspl.towers import CLIP
-from caspl.zoo.openai import OPENAI, from_folder
+from caspl.zoo.openai import OPENAI, find_file, from_folder
 from caspl.zoo.published import by_architecture, from_open_clip
 from caspl.zoo.weights import SUFFIXES, Weights, from_file
 
@@ -69,6 +69,14 @@ def find_weights(name: str, weights_dir: str | Path | None = None) -> Weights:
         f"unknown CLIP {name!r}: give a weights file (.pt, .safetensors), an open_clip pair ARCHITECTURE:TAG or "
         f"ARCHITECTURE:FILE, or one of {known}"
     )
+
+
+def at_hand(name: str, weights_dir: str | Path | None = None) -> bool:
+    """Whether a name's weights are a file on this machine, or come with the library; what open_clip has fetched before
+    is not looked for."""
+    if name in SHIPPED or Path(name).is_file() or Path(architecture_of(name)[1] or "none").is_file():
+        return True
+    return name in OPENAI and find_file(name, weights_dir) is not None
 
 
 def architecture_of(name: str) -> tuple[str, str]:

@@ -105,13 +105,17 @@ class CoOpDataset(ByPattern, DatasetBase):
                 split = self._made()
             except CasPLError as error:
                 raise CasPLError(f"the split file {path} is missing and cannot be made here: {error}") from error
-            try:
-                write_split(path, split)
-            except CasPLError as error:
-                logger.warning("the split is not kept: %s", error)
+            self.keep(path, split)
         if split.origin:
             logger.warning("%s: %s. %s", path, split.origin, self._published())
         return split
+
+    def keep(self, path: Path, split: Split) -> None:
+        """Write the split that was made, so that it stays the same."""
+        try:
+            write_split(path, split)
+        except CasPLError as error:
+            logger.warning("the split is not kept: %s", error)
 
     def make_split(self) -> Split:
         """Make the split from what the archives of the data set bring; here, for those that come with their split.

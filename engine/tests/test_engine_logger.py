@@ -67,6 +67,15 @@ def test_existing_file_is_kept(tmp_path: Path) -> None:
     assert sorted((tmp_path / name).read_text() for name in names) == ["first\n", "second\n", "third\n"]
 
 
+def test_a_resumed_run_goes_on_in_its_file(tmp_path: Path) -> None:
+    for text in ("first", "second"):
+        setup_logger(str(tmp_path), append=True)
+        print(text)
+        close_logger()
+    assert os.listdir(tmp_path) == ["log.txt"]
+    assert (tmp_path / "log.txt").read_text() == "first\nsecond\n"
+
+
 def test_second_setup(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     console = sys.stdout
     setup_logger(str(tmp_path / "a"))

@@ -33,15 +33,16 @@ class Logger:
 
     Args:
         fpath: the file, replaced if it exists; None writes to the console alone. Its folder is created.
+        append: go on in the file instead.
     """
 
-    def __init__(self, fpath: str | None = None) -> None:
+    def __init__(self, fpath: str | None = None, append: bool = False) -> None:
         self.console: TextIO = _console()
         self.path = None if fpath is None else os.path.abspath(fpath)
         self.file: TextIO | None = None
         if self.path is not None:
             os.makedirs(os.path.dirname(self.path), exist_ok=True)
-            self.file = open(self.path, "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
+            self.file = open(self.path, "a" if append else "w", encoding="utf-8", errors="backslashreplace")  # noqa: SIM115
 
     def write(self, msg: str) -> int:
         """Write to both; return the number of characters."""
@@ -161,7 +162,7 @@ def speak_of_errors_alone(names: Sequence[str] = ()) -> None:
         target.setLevel(logging.ERROR)
 
 
-def setup_logger(output: str | None = None, names: Sequence[str] = ()) -> None:
+def setup_logger(output: str | None = None, names: Sequence[str] = (), append: bool = False) -> None:
     """Repeat in a file what is printed and what the engine logs.
 
     An existing file is kept, and the time of day is added to the name of the new one. A second call with the
@@ -170,6 +171,7 @@ def setup_logger(output: str | None = None, names: Sequence[str] = ()) -> None:
     Args:
         output: a ``.txt`` or ``.log`` file, or a folder that gets ``log.txt``; None does nothing.
         names: further loggers of :mod:`logging` that shall appear beside the engine's.
+        append: go on in an existing file, as a resumed run does: whoever parses ``log.txt`` finds its end there.
     """
     if output is None:
         return
@@ -179,7 +181,7 @@ def setup_logger(output: str | None = None, names: Sequence[str] = ()) -> None:
     tee = _handler.tee
     if tee is None or _handler.requested != fpath or not os.path.exists(str(tee.path)):
         close_logger()
-        tee = Logger(_unused_name(fpath))
+        tee = Logger(fpath if append else _unused_name(fpath), append)
         _handler.tee, _handler.requested = tee, fpath
     if sys.stdout is not tee:
         tee.console = sys.stdout
