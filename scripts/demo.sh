@@ -3,7 +3,7 @@
 # without and with boosting. Minutes on two cores; nothing is downloaded.
 #
 #   make demo                                                 PromptSRC and CoOp, seed 1
-#   SEEDS="1 2 3" METHODS=all bash scripts/demo.sh            the table of docs/results.md
+#   SEEDS="1 2 3" METHODS=all bash scripts/demo.sh            the paper's seven, three seeds
 #   METHODS="MaPLe MPL" OUTPUT=output/mine bash scripts/demo.sh
 #
 # Every seed has a phase 1 of its own. Finished runs are skipped.
