@@ -286,7 +286,8 @@ def test_unknown_tables() -> None:
     with pytest.raises(CasPLError, match=re.escape("there is no table 'base3new': did you mean base2new?")):
         parts_of("base3new", request("base2new"))
     with pytest.raises(
-        CasPLError, match="there is no table 'nothing': there are base2new, .*, tiny, tiny_full, tiny_taught, or a"
+        CasPLError,
+        match="there is no table 'nothing': there are base2new, .*, tiny, tiny_family, tiny_full, tiny_taught, or a",
     ):
         parts_of("nothing", request("base2new"))
     with pytest.raises(CasPLError, match="base2new has no ablations: leave --only out"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from typing import ClassVar
 
 from yacs.config import CfgNode
 
@@ -24,13 +25,15 @@ class ZeroshotCLIP(PromptTrainer):
     section = "ZSCLIP"
     text_only = True
     learns = False
+    keeps_words: ClassVar[bool] = False  # behind boosting tokens
     defaults = {"TEMPLATE": "", "PREC": "fp32"}  # empty template: the data set's own
 
     def prompts(self, clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
         if self.boosted:
             if self.cfg.DATASET.TEXTS:
-                logger.warning("DATASET.TEXTS is not read: behind boosting tokens stands the name alone")
-            return Prompts()
+                stands = "stand the templates" if self.keeps_words else "stands the name alone"
+                logger.warning("DATASET.TEXTS is not read: behind boosting tokens %s", stands)
+            return Prompts(templates=self.templates()) if self.keeps_words else Prompts()
         return zero_shot_prompts(self.cfg, self.templates())
 
     def templates(self) -> tuple[str, ...]:
@@ -41,6 +44,8 @@ class ZeroshotCLIP(PromptTrainer):
 @register
 class ZeroshotCLIP2(ZeroshotCLIP):
     """Mean of the features in seven selected ImageNet templates and, but for ImageNet, the data set's own."""
+
+    keeps_words = True
 
     def templates(self) -> tuple[str, ...]:
         return SELECTED if self.cfg.DATASET.NAME == "ImageNet" else (*SELECTED, *super().templates())

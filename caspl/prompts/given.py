@@ -20,6 +20,7 @@ class GivenTexts(nn.Module):
 
     names = ("class",)
     conditional = False
+    samples = 0
     features: Tensor
 
     def __init__(self, encode: Callable[[Sequence[str]], Tensor]) -> None:

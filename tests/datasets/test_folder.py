@@ -399,9 +399,9 @@ def test_template(dataset: str) -> None:
     zero_shot = TRAINER_REGISTRY.get("ZeroshotCLIP")
     trainer = zero_shot.__new__(zero_shot)
     trainer.cfg = make_cfg("ZeroshotCLIP", "", 32, **names)
-    assert trainer.template() == (dataset or "a photo of a {}.")
+    assert trainer.templates() == (dataset or "a photo of a {}.",)
     trainer.cfg = make_cfg("ZeroshotCLIP", "", 32, TRAINER__ZSCLIP__TEMPLATE="a {}", **names)
-    assert trainer.template() == "a {}"
+    assert trainer.templates() == ("a {}",)
 
 
 # Unlabelled images ----------------------------------------------------------------------------------------------------

@@ -47,7 +47,7 @@ def test_a_batch_is_what_the_loader_delivers() -> None:
     assert batch.paths == ["a", "b"]
     assert Batch.of({"img": torch.ones(1), "label": torch.ones(1)}, torch.device("cpu")).index is None
     views = {"img": [torch.ones(1), torch.zeros(1)], "label": torch.ones(1)}  # K_TRANSFORMS: 2
-    assert torch.equal(Batch.of(views, torch.device("cpu")).images, torch.ones(1))
+    assert torch.equal(Batch.of(views, torch.device("cpu")).images, torch.tensor([[1.0], [0.0]]))
 
 
 def test_numbers_are_tensors_without_a_graph() -> None:
