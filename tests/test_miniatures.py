@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -9,7 +10,9 @@ from typing import Any
 
 import pytest
 
+import caspl
 import train
+from caspl.__main__ import main
 from caspl.protocols import Request, plan, read_protocol
 from caspl.results.all_classes import transfer
 from caspl.results.base_new import tables
@@ -28,7 +31,7 @@ SIZES = {
     "ViT-B-16": Sizes(64, 224, 16, vision_width=64, vision_layers=12, text_width=64, text_layers=12),
     "ViT-L-14": Sizes(96, 224, 14, vision_width=64, vision_layers=24, text_width=64, text_layers=12),
 }
-SHORT = ("OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0")
+SHORT = ("OPTIM.MAX_EPOCH", "1", "DATALOADER.NUM_WORKERS", "0", "TEST.SAVE_PREDICTIONS", "True")
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +64,9 @@ def finish(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("dataset", read_protocol("base2new").sources)
-def test_base_to_new_and_few_shot(dataset: str, finish: Any) -> None:
+def test_base_to_new_and_few_shot(
+    dataset: str, finish: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     finish("base2new", datasets=(dataset,), methods=("CoOp", "CasPL_PromptSRC"), shots=(1,))
     output = finish("few_shot", datasets=(dataset,), methods=("MaPLe",), shots=(1, 2))
     records = find_records(output)
@@ -69,6 +74,27 @@ def test_base_to_new_and_few_shot(dataset: str, finish: Any) -> None:
     assert [row[0] for row in table.rows] == ["CoOp", "CasPL_PromptSRC"]
     assert sorted(record.shots for record in records if record.protocol == "few_shot") == [1, 2]
     assert all(record.test_images for record in records)
+    (run,) = output.glob("base2new/train_base/*/*/CasPL_PromptSRC/*/seed1")
+    require_use(run, tmp_path / "predictor", capsys)
+
+
+def require_use(run: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a run has left predicts a picture by the command, and by ONNX answers its whole test as the run did."""
+    onnxruntime = pytest.importorskip("onnxruntime")
+    with (run / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    capsys.readouterr()
+    assert main(["predict", str(run), rows[0]["image"], "--top", "1", "--format", "csv", "--device", "cpu"]) == 0
+    # Above it stands what the loggers of the runs in this process say.
+    (said,) = csv.DictReader(capsys.readouterr().out.splitlines()[-2:])
+    assert said["class"] == rows[0]["answer"].replace("_", " ")
+    assert main(["export", str(run), "-o", str(folder), "--onnx"]) == 0
+    model = caspl.load(folder, device="cpu")
+    session = onnxruntime.InferenceSession(folder / "image.onnx")
+    for row in rows:
+        pixels = model.transform(row["image"])[None].numpy()
+        logits = session.run(None, {"pixels": pixels})[0]
+        assert model.classes[int(logits.argmax())] == row["answer"].replace("_", " "), row["image"]
 
 
 def test_they_are_the_papers() -> None:
