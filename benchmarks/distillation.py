@@ -160,22 +160,44 @@ def shown(found: dict[str, Any]) -> str:
     return f"| {found['classes']} | {found['batch']} | {parts} | {gains} | {memory} | {hours} | {wholes} |"
 
 
-def main() -> None:
-    """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--classes", type=int, nargs="+", default=[100])
-    p.add_argument("--batches", type=int, nargs="+", default=[4, 32])
+def parser(description: str | None, classes: list[int]) -> argparse.ArgumentParser:
+    """The options that benchmarks of stores share.
+
+    Args:
+        description: of the program.
+        classes: by default.
+    """
+    p = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--classes", type=int, nargs="+", default=classes)
     p.add_argument("--steps", type=int, default=3, help="that are timed of each kind, interleaved (default: 3)")
-    p.add_argument("--images", type=int, default=10_000, help="of the whole run (default: 10000)")
-    p.add_argument("--epochs", type=int, default=20, help="of the whole run (default: 20)")
-    p.add_argument("--views", type=int, default=5, help="of each image in the store (default: 5)")
     p.add_argument("--mode", default="fp32", help="precision (default: fp32)")
     p.add_argument("--small", action="store_true", help="small models, to see that it works: times mean nothing")
     p.add_argument("--out", type=Path, metavar="FILE", help="JSON of what was measured")
-    args = p.parse_args()
+    return p
+
+
+def begin(args: argparse.Namespace) -> tuple[torch.device, Models]:
+    """Where it is measured, and on what."""
     logging.getLogger("dassl").setLevel(logging.WARNING)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    models, measured = Models(args.small), []
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu"), Models(args.small)
+
+
+def write(args: argparse.Namespace, device: torch.device, measured: list[dict[str, Any]]) -> None:
+    """What was measured, where somebody wants it."""
+    if args.out is not None:
+        write_json(args.out, {"device": str(device), "torch": torch.__version__, "rows": measured})
+
+
+def main() -> None:
+    """Command line."""
+    p = parser(__doc__, [100])
+    p.add_argument("--batches", type=int, nargs="+", default=[4, 32])
+    p.add_argument("--images", type=int, default=10_000, help="of the whole run (default: 10000)")
+    p.add_argument("--epochs", type=int, default=20, help="of the whole run (default: 20)")
+    p.add_argument("--views", type=int, default=5, help="of each image in the store (default: 5)")
+    args = p.parse_args()
+    device, models = begin(args)
+    measured: list[dict[str, Any]] = []
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {args.mode}; seconds, MiB, hours")
     print(f"whole runs: {args.images} images, {args.epochs} epochs, {args.views} views")
     print(
@@ -192,8 +214,7 @@ def main() -> None:
         f"a view: {1000 * one['decoded']:.1f} ms to decode, {1000 * one['decoded together']:.1f} ms where {args.views} "
         f"of an image are cut at once, {1000 * one['built'] / CHUNK:.0f} ms to encode for a store"
     )
-    if args.out is not None:
-        write_json(args.out, {"device": str(device), "torch": torch.__version__, "rows": measured})
+    write(args, device, measured)
 
 
 if __name__ == "__main__":

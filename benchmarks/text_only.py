@@ -10,7 +10,6 @@ step that looks also waits for its images to be decoded; one that reads does not
 from __future__ import annotations
 
 import argparse
-import logging
 import statistics
 import tempfile
 from collections.abc import Callable
@@ -21,8 +20,7 @@ from typing import Any
 import torch
 
 from benchmarks.device import Models, batch_of, trainer_of
-from benchmarks.distillation import KEPT, decoding, kept_store, seconds
-from caspl.files import write_json
+from benchmarks.distillation import KEPT, begin, decoding, kept_store, parser, seconds, write
 
 CONFIG = "CoOp/vit_b16"
 
@@ -55,22 +53,16 @@ def measure(
     step.require_finite(0, "the benchmark's weights are random")
     found = {name: statistics.median(values) for name, values in times.items()}
     found["gain"] = found["online"] / found["store"]
-    return {"classes": classes, "batch": size, **found, "decoded": decoding(trainer.cfg, folder)}
+    return {"classes": classes, "batch": size, **found, "decoded": decoding(trainer.cfg, folder, 1)}
 
 
 def main() -> None:
     """Command line."""
-    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--classes", type=int, nargs="+", default=[10, 100])
+    p = parser(__doc__, [10, 100])
     p.add_argument("--batch", type=int, default=32)
-    p.add_argument("--steps", type=int, default=3, help="that are timed of each kind, interleaved (default: 3)")
-    p.add_argument("--mode", default="fp32", help="precision (default: fp32)")
-    p.add_argument("--small", action="store_true", help="small models, to see that it works: times mean nothing")
-    p.add_argument("--out", type=Path, metavar="FILE", help="JSON of what was measured")
     args = p.parse_args()
-    logging.getLogger("dassl").setLevel(logging.WARNING)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    models, measured = Models(args.small), []
+    device, models = begin(args)
+    measured: list[dict[str, Any]] = []
     print(f"CoOp, {device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {args.mode}; seconds a batch")
     print("| C | batch | image tower | online | store | gain |")
     for classes in args.classes:
@@ -80,8 +72,7 @@ def main() -> None:
         times = " | ".join(f"{one[key]:.3f}" for key in ("image", "online", "store"))
         print(f"| {classes} | {args.batch} | {times} | {one['gain']:.1f} |", flush=True)
     print(f"a view: {1000 * measured[-1]['decoded']:.1f} ms to decode, which a step that reads is spared as well")
-    if args.out is not None:
-        write_json(args.out, {"device": str(device), "torch": torch.__version__, "rows": measured})
+    write(args, device, measured)
 
 
 if __name__ == "__main__":
