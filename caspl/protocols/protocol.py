@@ -15,6 +15,8 @@ PREFIX = "CasPL_"
 """Of the trainer that cascades a method: CasPL_X."""
 TAUGHT = ("KDPL_", "FDBPL_")
 """Of those that a teacher teaches: KDPL_X, FDBPL_X."""
+TEACHER = "teacher"
+"""What records call runs that PromptKD learns from: methods on the teacher, no rows beside those of students."""
 TINY = ("tinysat", "tinysat_v2", "tinysat_sketch", "tinysat_r", "tinycloth", "tinyworld")
 """Data sets whose students are the shipped ones: each method's config there is called tiny."""
 

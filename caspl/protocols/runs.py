@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from caspl.protocols.files import DatasetFile, config_file, identity
-from caspl.protocols.protocol import PREFIX, Choice, Taught
+from caspl.protocols.protocol import PREFIX, TEACHER, Choice, Taught
 from caspl.protocols.request import Pairs, Request, Run
 
 TRANSDUCTIVE = "_target_boosting"
@@ -152,7 +152,7 @@ def _teacher(request: Request, dataset: DatasetFile, taught: Taught, shots: int,
     file = config_file(request.configs, taught.trainer, label)
     place = Path(dataset.name, protocol.classes, f"shots_{shots}", taught.trainer, label, f"seed{seed}")
     words = ["--trainer", taught.trainer, "--seed", str(seed), "--config-file", str(file)]
-    words += ["DATASET.NUM_SHOTS", str(shots), "TRAINER.RECORD.PROTOCOL", "teacher", "TRAINER.RECORD.CONFIG", label]
+    words += ["DATASET.NUM_SHOTS", str(shots), "TRAINER.RECORD.PROTOCOL", TEACHER, "TRAINER.RECORD.CONFIG", label]
     words += ["DATASET.SUBSAMPLE_CLASSES", protocol.classes]
     return Run(
         request.output / "teacher_runs" / place,

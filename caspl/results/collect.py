@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from caspl.errors import CasPLError
+from caspl.protocols.protocol import TEACHER
 from caspl.results.record import EVALUATIONS, FILE_NAME, RunRecord, read_record
 
 logger = logging.getLogger(__name__)
@@ -76,8 +77,6 @@ def summarize(by_seed: Mapping[int, float]) -> Summary | None:
 
 ABLATIONS = "ablations"
 """The protocol of their runs."""
-TEACHER = "teacher"
-"""Protocol of runs that PromptKD learns from: methods on the teacher, which are no rows beside those of students."""
 
 
 def find_records(folder: str | Path) -> list[RunRecord]:

@@ -14,7 +14,7 @@ from caspl.results.paired import FEWEST, Paired, t_test, wilcoxon
 from caspl.results.pairs import Measure, Method, Pairs, pairs_of
 from caspl.results.record import RunRecord
 from caspl.results.tables import FORMATS, MISSING, Cell, Figure, Table
-from caspl.results.words import answer, choose, require, require_records
+from caspl.results.words import add_choice, answer, choose, require, require_records
 
 NOTE = (
     "Pairs: the same data set, number of shots and seed. ±: sample standard deviation of the differences. t, p: "
@@ -33,11 +33,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("a", metavar="A", help="a trainer, or TRAINER:CONFIG, e.g. CasPL_CoOp")
     made.add_argument("b", metavar="B", help="another, e.g. CoOp")
-    made.add_argument("folder", nargs="?", default="output", metavar="FOLDER", help="where runs lie (default: output)")
-    made.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="only these, e.g. EuroSAT or eurosat")
-    made.add_argument("--shots", type=int, metavar="K", help="only runs of K images a class")
-    made.add_argument("--format", choices=list(FORMATS), default="text", help="(default: text)")
-    made.add_argument("--output", metavar="FILE", help="write to a file instead of the screen")
+    add_choice(made)
     return made
 
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass
 
 from caspl.errors import CasPLError
 from caspl.results import order
-from caspl.results.collect import Group, base_to_new, find_records
+from caspl.results.collect import Group, base_to_new, find_records, summarize
 from caspl.results.compare import tested
-from caspl.results.figures import BySeed
+from caspl.results.figures import BySeed, figure
 from caspl.results.paired import Paired, t_test
 from caspl.results.record import RunRecord
 from caspl.results.tables import FORMATS, Cell, Figure, Table
-from caspl.results.words import answer, choose, require, require_records
+from caspl.results.words import add_choice, answer, choose, require, require_records
 
 LEVEL = 0.05
 """Below which a p value is called small."""
@@ -50,12 +50,8 @@ def parser() -> argparse.ArgumentParser:
         "difference and a paired test, and a sentence that sums up.",
         epilog=NOTE.replace("%", "%%"),
     )
-    made.add_argument("folder", nargs="?", default="output", metavar="FOLDER", help="where runs lie (default: output)")
+    add_choice(made)
     made.add_argument("--measure", choices=MEASURES, default="HM", help="(default: HM)")
-    made.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="only these, e.g. EuroSAT or eurosat")
-    made.add_argument("--shots", type=int, metavar="K", help="only runs of K images a class")
-    made.add_argument("--format", choices=list(FORMATS), default="text", help="(default: text)")
-    made.add_argument("--output", metavar="FILE", help="write to a file instead of the screen")
     return made
 
 
@@ -87,7 +83,7 @@ def gains(records: Sequence[RunRecord], measure: str = "HM") -> dict[str, list[G
             seeds = sorted(boosted.keys() & other.keys())
             if seeds:
                 found = t_test([boosted[seed] - other[seed] for seed in seeds])
-                mine, theirs = (_figure([side[seed] for seed in seeds]) for side in (boosted, other))
+                mine, theirs = (figure(summarize({seed: side[seed] for seed in seeds})) for side in (boosted, other))
                 made.setdefault(name, []).append(Gain(plain.trainer, group.config * several, theirs, mine, found))
     return made
 
@@ -145,10 +141,6 @@ def _text(options: argparse.Namespace) -> str:
 
 def _by_seed(group: Group, measure: str) -> BySeed:
     return {"HM": group.hm, "base": group.base, "new": group.new}[measure]
-
-
-def _figure(values: Sequence[float]) -> Figure:
-    return Figure(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None)
 
 
 def _names(found: Sequence[Gain]) -> str:

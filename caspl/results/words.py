@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import os
 import sys
@@ -13,7 +14,7 @@ from caspl.files import write_atomically
 from caspl.results.collect import is_zero_shot
 from caspl.results.paper_figures import dataset_key
 from caspl.results.record import RunRecord
-from caspl.results.tables import print_text
+from caspl.results.tables import FORMATS, print_text
 
 WORDS = {
     "report": "caspl.results.report.command",
@@ -42,6 +43,15 @@ def require(what: str, *modules: str) -> None:
             importlib.import_module(name)
         except ImportError as error:
             raise CasPLError(f"{what} needs {name}: pip install '.[report]' in the checkout of CasPL.") from error
+
+
+def add_choice(made: argparse.ArgumentParser) -> None:
+    """The options of a paired test: which runs, and how their table is written."""
+    made.add_argument("folder", nargs="?", default="output", metavar="FOLDER", help="where runs lie (default: output)")
+    made.add_argument("--dataset", nargs="+", default=[], metavar="NAME", help="only these, e.g. EuroSAT or eurosat")
+    made.add_argument("--shots", type=int, metavar="K", help="only runs of K images a class")
+    made.add_argument("--format", choices=list(FORMATS), default="text", help="(default: text)")
+    made.add_argument("--output", metavar="FILE", help="write to a file instead of the screen")
 
 
 def require_records(records: Sequence[RunRecord], folder: str) -> Sequence[RunRecord]:

@@ -75,10 +75,8 @@ def rounding(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Classifier, "encode_image", lambda self, images: rounded(encode_alike(Own(self), images)))
 
 
-@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "KgCoOp", "TCP", "CasPL_CoOp", "LASP", "BayesPrompt"])
-def test_the_image_tower_of_a_text_only_method_looks_once(
-    trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def kept_as_online(trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a store the same is learned as without, while no tower looks at an image and no file is opened."""
     if trainer.startswith("CasPL_"):
         assert train.main(runs.phase1("boost", "OPTIM.MAX_EPOCH", "1")) == 0
     with monkeypatch.context() as patched:
@@ -87,11 +85,18 @@ def test_the_image_tower_of_a_text_only_method_looks_once(
     assert main(["build", *arguments(runs, trainer, "built", "store")]) == 0
     assert main(["verify", str(runs.folder / "store")]) == 0
     monkeypatch.setattr(VisionTower, "forward", never)
-    monkeypatch.setattr(NamedViews, "load", never)  # nobody reads a picture
+    monkeypatch.setattr(NamedViews, "load", never)
     assert train.main(arguments(runs, trainer, "kept", "store")) == 0
     expected = learned(runs.folder / "online")
     assert expected
     assert learned(runs.folder / "kept") == expected
+
+
+@pytest.mark.parametrize("trainer", ["CoOp", "CoCoOp", "KgCoOp", "TCP", "CasPL_CoOp", "LASP", "BayesPrompt"])
+def test_the_image_tower_of_a_text_only_method_looks_once(
+    trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept_as_online(trainer, runs, monkeypatch)
     assert answers(runs.folder / "kept") == answers(runs.folder / "online")
 
 
@@ -134,20 +139,8 @@ def test_a_reference_looks_once(trainer: str, runs: Runs, monkeypatch: pytest.Mo
 def test_a_text_only_method_is_taught_without_any_image(
     trainer: str, runs: Runs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither the teacher nor the student looks at any, and no file is opened."""
-    if trainer.startswith("CasPL_"):
-        assert train.main(runs.phase1("boost", "OPTIM.MAX_EPOCH", "1")) == 0
-    with monkeypatch.context() as patched:
-        rounding(patched)
-        assert train.main(arguments(runs, trainer, "online")) == 0
-    assert main(["build", *arguments(runs, trainer, "built", "store")]) == 0
-    assert main(["verify", str(runs.folder / "store")]) == 0
-    monkeypatch.setattr(VisionTower, "forward", never)
-    monkeypatch.setattr(NamedViews, "load", never)
-    assert train.main(arguments(runs, trainer, "kept", "store")) == 0
-    expected = learned(runs.folder / "online")
-    assert expected
-    assert learned(runs.folder / "kept") == expected
+    """Neither the teacher nor the student looks at any."""
+    kept_as_online(trainer, runs, monkeypatch)
     assert answers(runs.folder / "kept") == answers(runs.folder / "online")
 
 
