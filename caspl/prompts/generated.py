@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from caspl.prompts.coupling import FromTokens
 from caspl.prompts.segment import AnySegment, Segment
 
 
@@ -34,31 +35,19 @@ class Generator(nn.Module):
         return self.mlp(self.ln(weights @ keys))
 
 
-class Generated(AnySegment, kind="generated"):
+class Generated(FromTokens, kind="generated"):
     """COMMA's image tokens: layer 0 has a linear image of the text tokens, every later layer what its net makes.
 
     Args:
-        name: see :class:`AnySegment`.
-        source: the text tokens; they stay where they are and are not saved with this one.
-        width, layers: of the tower that gets them.
+        name, source, width, layers: see :class:`FromTokens`.
         learned: whether the nets learn, and gradients pass through them; else they stay as drawn (the release).
     """
 
     def __init__(self, name: str, source: Segment, width: int, layers: int, learned: bool = True) -> None:
-        super().__init__(name)
-        self._source = (source,)  # in a tuple, so that it is not registered twice
-        self._depth, self._learned = min(source.depth, layers), learned
-        self.first = nn.Linear(source.width, width)
-        self.nets = nn.ModuleList(Generator(source.width, width) for _ in range(self._depth - 1))
+        super().__init__(name, source, width, layers)
+        self._learned = learned
+        self.nets = nn.ModuleList(Generator(source.width, width) for _ in range(self.depth - 1))
         self.nets.requires_grad_(learned)
-
-    @property
-    def depth(self) -> int:
-        return self._depth
-
-    @property
-    def length(self) -> int:
-        return self._source[0].length
 
     def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
         return self.all_tokens()[layer]
@@ -72,12 +61,8 @@ class Generated(AnySegment, kind="generated"):
         return made
 
     def describe(self) -> dict[str, Any]:
-        sizes = {"width": self.first.out_features, "layers": self.depth, "learned": self._learned}
-        return super().describe() | {"source": self._source[0].name} | sizes
+        return super().describe() | {"learned": self._learned}
 
     @classmethod
     def of(cls, name: str, said: Mapping[str, Any], sources: Mapping[str, AnySegment]) -> AnySegment:
-        source = sources[said["source"]]
-        if not isinstance(source, Segment):
-            raise TypeError(f"{source.name} has no tokens to make others of")
-        return cls(name, source, int(said["width"]), int(said["layers"]), bool(said["learned"]))
+        return cls(name, cls.source_of(said, sources), int(said["width"]), int(said["layers"]), bool(said["learned"]))
