@@ -24,6 +24,7 @@ from trainers.maple import MaPLe
 from trainers.registry import register
 
 logger = logging.getLogger(__name__)
+TEXTS = "TRAINER.COPROMPT.TEXTS"
 IMAGE, TEXT = 0.1, 0.2
 """Parts of the features that come from the adapters."""
 
@@ -41,13 +42,15 @@ class CoPrompt(MaPLe):
         "TEXTS": "",  # JSON {class: [sentences]}; empty: the data set's template
     }
     training_only = ("W", "DISTILL", "TEXTS")
-
-    def contents(self) -> dict[str, str]:
-        found, file = super().contents(), self.options.TEXTS
-        return found | ({"TRAINER.COPROMPT.TEXTS": ClassTexts.read(file).digest} if file else {})
-
     sentences: Tensor  # features (most, classes, embed_dim) of the reference
     which: Tensor  # (1,) number of the sentences of the present step
+
+    def contents(self) -> dict[str, str]:
+        return super().contents() | ({TEXTS: self._given().digest} if self.options.TEXTS else {})
+
+    def _given(self) -> ClassTexts:
+        with advising(f"it is {TEXTS}"):
+            return ClassTexts.read(self.options.TEXTS)
 
     @staticmethod
     def prompts(clip: CLIP, options: CfgNode, classnames: Sequence[str]) -> Prompts:
@@ -63,10 +66,11 @@ class CoPrompt(MaPLe):
         self.reference = self.reference_of(template)
         self.sentences = self.reference.text.unsqueeze(0)
         if self.options.TEXTS and not segments:
-            with advising("it is TRAINER.COPROMPT.TEXTS"):
-                self.sentences = self.reference.each(ClassTexts.read(self.options.TEXTS).of(names))
+            given = self._given()
+            with advising(f"it is {TEXTS}"):
+                self.sentences = self.reference.each(given.of(names))
         elif self.options.TEXTS:
-            logger.warning("TRAINER.COPROMPT.TEXTS is not read: behind boosting tokens stands the name alone")
+            logger.warning("%s is not read: behind boosting tokens stands the name alone", TEXTS)
         self.which = torch.zeros(1, dtype=torch.long, device=self.device)
 
     def draw(self) -> None:

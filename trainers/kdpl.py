@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 
 from torch import Tensor
 from yacs.config import CfgNode
 
+from caspl.boosting.file import names_hash
 from caspl.build import class_specific
 from caspl.dassl.section import class_texts
 from caspl.errors import CasPLError, advising
@@ -61,8 +61,7 @@ class FromTeacher(Taught):
         found = super().contents()
         if not self.lesson.CLASS_AGNOSTIC:
             return found
-        digest = hashlib.sha256("\n".join(self._dictionary()).encode()).hexdigest()[:16]
-        return found | {"TRAINER.KDPL.DICTIONARY": digest}
+        return found | {"TRAINER.KDPL.DICTIONARY": names_hash(self._dictionary())}
 
     @property
     def learner(self) -> PromptedCLIP:

@@ -48,14 +48,12 @@ class OwnFeatures(Base):
         text_only: whether the image tower is frozen, and losses look at images through the output alone.
         reference_looks: whether the losses compare with image features of a frozen ``self.reference``.
         teacher_looks: whether a frozen teacher looks at the images, whose features can be kept likewise.
-        needs_pixels: whether something else looks at the images themselves.
         passes_losses_on: of the class that says so alone: its ``losses`` look at no image but through another's.
     """
 
     text_only: ClassVar[bool] = False
     reference_looks: ClassVar[bool] = False
     teacher_looks: ClassVar[bool] = False
-    needs_pixels: ClassVar[bool] = False
     passes_losses_on: ClassVar[bool] = False
 
     section: ClassVar[str]
@@ -87,7 +85,7 @@ class OwnFeatures(Base):
         plan = plan_of(cfg)
         if plan is None or self.train_loader_x is None or getattr(self.dm.dataset, "test_only", False):
             return
-        unseen = self._kept == "image" and self._looks_at_no_image() and not self.needs_pixels and options.STORE
+        unseen = self._kept == "image" and self._looks_at_no_image() and options.STORE
         self.plan, self.viewing = plan, viewing_loader(cfg, self.train_loader_x, plan, not unseen)
         self.train_loader_x = self.viewing
 
@@ -121,7 +119,6 @@ class OwnFeatures(Base):
                 features = rounded(encode_alike(self._encoder, batch.first))
         else:
             features = kept_features(self.store, self.viewing.dataset, loaded, self.device)
-        features = features.to(self.device, non_blocking=True)
         return replace(batch, image=features) if self._kept == "image" else replace(batch, reference=features)
 
     def build_store(self) -> None:

@@ -123,7 +123,7 @@ def build(cfg: CfgNode, args: argparse.Namespace) -> Any:
     _seed(cfg.SEED, group)
     if group.writes:
         # A training that goes on does so in its log, so that what parses log.txt finds the figures.
-        setup_logger(cfg.OUTPUT_DIR, names=LOGGERS, append=not (args.eval_only or args.no_train))
+        setup_logger(cfg.OUTPUT_DIR, names=LOGGERS, append=not (args.eval_only or args.no_train or args.build_store))
     else:
         speak_of_errors_alone(LOGGERS)
     if group.world > 1:

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from torch import Tensor
 from yacs.config import CfgNode
 
+from caspl.dassl.kept_teacher import kept_by
 from caspl.dassl.outcome import Sections
 from caspl.dassl.student import given_pixels
-from caspl.dassl.views import filled, kept_features, store_of, views_used
+from caspl.dassl.views import kept_features
 from caspl.errors import CasPLError, advising
 from caspl.model import Output
 from caspl.step import Batch, Terms
@@ -68,13 +69,9 @@ class Taught(Base):
         with advising(f"look at TRAINER.{self.teaching}.TEACHER"):
             encoder = self.frozen_encoder(name)
         self.teacher = CLIPTeacher(encoder, texts, given_pixels(self.cfg))
-        self.teacher.named = self.plan is not None
-        if self.plan is not None and self.cfg.TRAINER.CASPL.STORE:
+        if self.plan is not None:
             about = (self.cfg.DATASET.NAME, getattr(self.dm.dataset, "split_digest", ""))
-            store = store_of(self.cfg, self.teacher, name, about, self.plan.as_dict(), self.precision.computes)
-            images, views = self.viewing.dataset, views_used(self.cfg)
-            with self.precision.compute():
-                self.teacher_store = filled(store, self.teacher, images, views, self.device)
+            self.teacher_store = kept_by(self.cfg, self.teacher, name, about, self.viewing, self.precision)
 
     def teachers_logits(self, batch: Batch) -> Tensor:
         """Its logits (batch, classes), float32, without gradient."""

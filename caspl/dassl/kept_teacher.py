@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from yacs.config import CfgNode
+
 from caspl.dassl.views import ViewingLoader, filled, kept_features, plan_of, store_of, viewing_loader, views_used
-from caspl.errors import CasPLError
 from caspl.step import Batch, Precision
 from caspl.store import Store, ViewPlan
 from caspl.teachers import CLIPTeacher
@@ -16,6 +17,29 @@ if TYPE_CHECKING:
     from caspl.dassl.stepping import Stepping as Base
 else:
     Base = object
+
+
+def kept_by(
+    cfg: CfgNode, teacher: CLIPTeacher, name: str, dataset: tuple[str, str], views: ViewingLoader, precision: Precision
+) -> Store | None:
+    """The store that a config names for a teacher, with every view of every image that a run looks at; None without.
+
+    Args:
+        teacher: its features are rounded from now on, as a store rounds them.
+        name: of it: its folder's, and for people.
+        dataset: name and digest of the split that the images are of.
+        views: the loader that shows them.
+
+    Raises:
+        CasPLError: the store belongs to something else, or there is no room.
+    """
+    teacher.named = True
+    if not cfg.TRAINER.CASPL.STORE:
+        return None
+    images = views.dataset
+    store = store_of(cfg, teacher, name, dataset, images.plan.as_dict(), precision.computes)
+    with precision.compute():
+        return filled(store, teacher, images, views_used(cfg), precision.device)
 
 
 class KeptTeacher(Base):
@@ -37,31 +61,16 @@ class KeptTeacher(Base):
             self.train_loader_x = self.viewing = viewing_loader(self.cfg, self.train_loader_x, self.plan)
 
     def keep(self, teacher: CLIPTeacher, name: str, dataset: tuple[str, str]) -> None:
-        """With named views the teacher's features are rounded as a store does; where one is named, they come from it.
-
-        Args:
-            teacher: whose store gets every view of every image that this run looks at.
-            name: of it: its folder's, and for people.
-            dataset: name and digest of the split that the images are of.
-
-        Raises:
-            CasPLError: the store belongs to something else, or there is no room.
-        """
-        teacher.named = self.plan is not None
-        if self.plan is None or not self.cfg.TRAINER.CASPL.STORE:
-            return
-        cfg = self.cfg
-        store = store_of(cfg, teacher, name, dataset, self.plan.as_dict(), self.precision.computes)
-        self.store = filled(store, teacher, self.viewing.dataset, views_used(cfg), self.device)
+        """Where there are named views, see :func:`kept_by`."""
+        if self.plan is not None:
+            self.store = kept_by(self.cfg, teacher, name, dataset, self.viewing, self.precision)
 
     def build_store(self) -> None:
         """Fill the store, as a run would before it trains.
 
         Raises:
-            CasPLError: none is named, it belongs to something else, or there is no room.
+            CasPLError: it belongs to something else, or there is no room.
         """
-        if not self.cfg.TRAINER.CASPL.STORE:
-            raise CasPLError("there is no store to build: name its folder with TRAINER.CASPL.STORE")
         with self.precision.compute():
             self.prepare()
 

@@ -5,18 +5,17 @@ It is kept beside the model, in a file of its own, and says for which tokens it 
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from caspl.errors import CasPLError
 from caspl.files import write_json
 from caspl.files.parse import parse_json
+from caspl.zoo.identity import state_hash
 
 logger = logging.getLogger(__name__)
 
@@ -59,12 +58,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
 
 
 def tokens_hash(tensors: Mapping[str, Tensor]) -> str:
-    """Short SHA-256 of what a model has learned."""
-    digest = hashlib.sha256()
-    for name, value in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(value.detach().float().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+    """Which tokens, or which class features, a temperature holds for."""
+    return state_hash(tensors, "learned")
 
 
 def place_of(path: Path) -> Path:
@@ -118,8 +113,3 @@ def _checked(temperature: object, place: Path) -> float:
     if not number or not COLDEST <= float(temperature) <= HOTTEST:  # type: ignore[arg-type]
         raise CasPLError(f"{place} holds no temperature: delete it, or run caspl calibrate again")
     return float(temperature)  # type: ignore[arg-type]
-
-
-def of_features(features: Tensor) -> dict[str, Tensor]:
-    """What a merged predictor has learned, for :func:`tokens_hash`: its class features."""
-    return {"features": torch.as_tensor(features)}

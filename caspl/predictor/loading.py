@@ -11,7 +11,7 @@ from caspl.build import build_model, read_built
 from caspl.errors import CasPLError
 from caspl.hub import local
 from caspl.pixels import Pixels, pixels_of
-from caspl.predictor.calibration import of_features, read_temperature, tokens_hash
+from caspl.predictor.calibration import read_temperature, tokens_hash
 from caspl.predictor.merged import is_merged, read_merged
 from caspl.predictor.predictor import Predictor
 from caspl.towers import CLIP
@@ -47,7 +47,7 @@ def load(
             raise CasPLError(f"{path} is an exported predictor: it holds its student and has no epochs")
         classifier, pixels, about = read_merged(path)
         assert classifier.features is not None
-        tokens, own = tokens_hash(of_features(classifier.features)), about.get("temperature", 1.0)
+        tokens, own = tokens_hash({"features": classifier.features}), about.get("temperature", 1.0)
         made = Predictor(classifier, pixels, None, about, device, precision, 1.0, tokens)
         made = made.set_classes(classes) if classes is not None else made
         made.temperature = read_temperature(path, tokens, made.classes, own)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from caspl.step.precision import Precision
 from caspl.teachers.encoder import CHUNK
 from caspl.towers import CLIP
 from caspl.zoo import load_clip
+from caspl.zoo.identity import state_hash
 
 
 class TunedEncoder:
@@ -91,9 +91,6 @@ def load_tuned(path: str, precision: Precision) -> TunedEncoder:
         )
     own = pixels_of(found.student, clip.sizes)
     pixels = Pixels.from_dict(found.pixels, str(found.path)) if found.pixels else own
-    seen = hashlib.sha256(f"{found.student_hash} {json.dumps(found.description, sort_keys=True)}".encode())
-    for name, value in sorted(found.tensors.items()):
-        seen.update(name.encode())
-        seen.update(value.float().contiguous().numpy().tobytes())
+    identity = state_hash(found.tensors, f"{found.student_hash} {json.dumps(found.description, sort_keys=True)}")
     precision.place(clip, not Prompts.of(found.description).changes_norms)
-    return TunedEncoder(model.to(precision.device), path, seen.hexdigest()[:16], pixels, found.trained_on)
+    return TunedEncoder(model.to(precision.device), path, identity, pixels, found.trained_on)

@@ -114,6 +114,7 @@ def test_where_one_fails_all_end_and_one_says_why(several: Several) -> None:
     assert {name: value.tolist() for name, value in several.found["refusals"].items()} == {
         "first": [own, others],
         "turn of the first": [own, others],
+        "turn within a turn": [own, others],
         "turn of the second": [others, own],
         "not finite in the second": [own, others],
         "other tokens": [own, others],

@@ -90,11 +90,17 @@ def refusals(group: Group, clips: dict[str, str], folder: Path) -> dict[str, Ten
             fail_in(rank, group)
 
     trainer = build(CASES[2], False, clips, folder)
+
+    def nested(rank: int) -> None:
+        with group.in_turn(), Group.join().in_turn():
+            fail_in(rank, group)
+
     step = Step(trainer.model, trainer.losses, trainer.optim, trainer.precision, group=group)
     step._first_bad.fill_(4 if group.rank == 1 else -1)
     return {
         "first": ended(group, lambda: group.first(lambda: fail_in(0, group))),
         "turn of the first": ended(group, lambda: in_turn(0)),
+        "turn within a turn": ended(group, lambda: nested(0)),
         "turn of the second": ended(group, lambda: in_turn(1)),
         "not finite in the second": ended(group, lambda: step.require_finite(0, "lower it")),
         "other tokens": ended(group, lambda: group.require_same(torch.tensor([float(group.rank)]), "tokens")),
