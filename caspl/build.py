@@ -13,6 +13,7 @@ from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
 from caspl.prompts import AnyTexts, Prompts, Segment
+from caspl.prompts.given import GivenTexts
 from caspl.towers import CLIP
 from caspl.zoo import load_clip, require_student, weights_hash
 
@@ -49,8 +50,8 @@ def read_built(path: str | Path, epoch: int | None = None) -> Checkpoint:
     found = _boosting(path) if path.suffix == ".safetensors" else read_checkpoint(_file(path, epoch))
     if not found.description:
         raise CasPLError(
-            f"{found.path} does not say how its model is built, as classifiers on kept features, students of PromptKD "
-            "and files before version 0.2.0 do not: evaluate it with --eval-only and the config of its training"
+            f"{found.path} does not say how its model is built, as classifiers on kept features and files before "
+            "version 0.2.0 do not: evaluate it with --eval-only and the config of its training"
         )
     return found
 
@@ -68,6 +69,7 @@ def build_model(found: Checkpoint, clip: CLIP, classnames: Sequence[str] | None 
     if not names:
         raise CasPLError(f"{found.path} does not name its classes: name them")
     text, vision = prompts.cascade()
+    text = text if found.given is None else GivenTexts(*found.given)
     specific = class_specific(text)
     if specific and [name.replace("_", " ") for name in names] != list(found.classnames):
         raise CasPLError(f"the tokens {specific[0]!r} of {found.path} are class-specific: they fit no other classes")

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from caspl import __version__
 from caspl.errors import CasPLError, first_line
 from caspl.model import PromptedCLIP
+from caspl.prompts.given import GivenTexts
 from caspl.towers.weights import require_whole
 from caspl.zoo import require_student
 
@@ -34,6 +35,7 @@ class Checkpoint:
         pixels: preprocessing of the images (:meth:`caspl.pixels.Pixels.as_dict`); empty likewise.
         trained_on: data set, classes, shots and seed of the run; empty likewise.
         library: version that wrote the file; empty in older ones.
+        given: class features that are not the student's: the names, and (names, width).
     """
 
     path: Path
@@ -45,6 +47,7 @@ class Checkpoint:
     pixels: Mapping[str, Any] = field(default_factory=dict)
     trained_on: Mapping[str, Any] = field(default_factory=dict)
     library: str = ""
+    given: tuple[tuple[str, ...], Tensor] | None = None
 
 
 class SegmentStore(nn.Module):
@@ -78,7 +81,7 @@ class SegmentStore(nn.Module):
         return self._model[0]
 
     def get_extra_state(self) -> dict[str, Any]:
-        state = {
+        state: dict[str, Any] = {
             "library": __version__,
             "student": self.student,
             "student_hash": self.student_hash,
@@ -87,6 +90,8 @@ class SegmentStore(nn.Module):
             "pixels": self.pixels,
             "trained_on": self.trained_on,
         }
+        if isinstance(self.model.text, GivenTexts):
+            state["given"] = (list(self.model.text.known), self.model.text.given.cpu())
         return state | ({"more": self.more[0]()} if self.more else {})
 
     def set_extra_state(self, state: Mapping[str, Any]) -> None:
@@ -185,9 +190,26 @@ def read_checkpoint(path: Path) -> Checkpoint:
             pixels=dict(about.get("pixels") or {}),
             trained_on=dict(about.get("trained_on") or {}),
             library=str(about.get("library", "")),
+            given=_given(about.get("given")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CasPLError(f"{path} is a damaged checkpoint: what it says of itself lacks {error}") from error
+
+
+def _given(said: Any) -> tuple[tuple[str, ...], Tensor] | None:
+    """Class features of another model, if there are any.
+
+    Raises:
+        TypeError, ValueError: if they are damaged.
+    """
+    if said is None:
+        return None
+    names, features = said
+    if not isinstance(features, Tensor) or features.dim() != 2 or len(names) != len(features):
+        raise ValueError("features of the classes that it names")
+    if not features.is_floating_point() or not features.isfinite().all():
+        raise ValueError("finite features of its classes")
+    return tuple(map(str, names)), features.float()
 
 
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:

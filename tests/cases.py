@@ -45,7 +45,7 @@ NORMS = {
 GENERATOR = [f"nets.0.{name}" for name in ("fc", "ln", "mlp.0", "mlp.2")]
 ADAPTERS = {f"{tower}.adapter.fc.{layer}.weight" for tower in ("text", "vision") for layer in (0, 2)}
 TEXT, VISION = "text.adapting.values", "vision.adapting.values"
-PROJECTOR = {f"projector.{layer}.{kind}" for layer in ("first", "norm", "last") for kind in ("weight", "bias")}
+PROJECTOR = {f"vision.projector.{layer}.{kind}" for layer in ("first", "norm", "last") for kind in ("weight", "bias")}
 STUDENT = {"TEACHER": "teacher", "N_CTX_VISION": 2, "PROMPT_DEPTH_VISION": 2, "KD_WEIGHT": 3.0}
 DEEP = {"N_CTX_VISION": 2, "N_CTX_TEXT": 4, "PROMPT_DEPTH_VISION": 3, "PROMPT_DEPTH_TEXT": 2}
 

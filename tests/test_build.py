@@ -22,7 +22,7 @@ from tests.conftest import CLASSES, boosting_file
 from tests.tiny_clip import SIZES, tiny_clip, tiny_state_dict
 from tests.trainers.building import batch, build, logits
 
-KINDS = {case.trainer for case in CASES[:9]} | {"BayesPrompt", "COMMA", "CoPrompt", "LASP"}
+KINDS = {case.trainer for case in CASES[:9]} | {"BayesPrompt", "COMMA", "CoPrompt", "LASP", "PromptKD"}
 """Trainers whose segments differ from each other's."""
 LEARNING = [case for case in CASES if case.trained and case.trainer in KINDS]
 PAIRS = [(case, boosted) for case in LEARNING for boosted in (False, True)]

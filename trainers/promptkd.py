@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 from yacs.config import CfgNode
 
-from caspl.checkpoint import SegmentStore
 from caspl.dassl.images import training_images
 from caspl.dassl.kept_teacher import KeptTeacher
 from caspl.dassl.outcome import Sections
@@ -23,7 +22,7 @@ from caspl.model import Output, PromptedCLIP
 from caspl.prompts import Prompts, vision_tokens
 from caspl.prompts.described import mean_features
 from caspl.prompts.given import GivenTexts
-from caspl.prompts.projected import ProjectedVision, Projector
+from caspl.prompts.projector import Projector
 from caspl.step import Batch, Terms
 from caspl.step.graph import Recorder
 from caspl.teachers import CLIPTeacher
@@ -66,7 +65,6 @@ class PromptKD(KeptTeacher, PromptTrainer):
     training_only = ("TEACHER", "KD_WEIGHT", "TEMPERATURE", "SHOTS")
     teacher: CLIPTeacher
     _all: Sequence[str] = ()  # names of the data set's classes, whatever subset of them is tested
-    _names: Sequence[str]  # those that steps are about
     _learner: PromptedCLIP | None = None
 
     def check_cfg(self, cfg: CfgNode) -> None:
@@ -104,29 +102,21 @@ class PromptKD(KeptTeacher, PromptTrainer):
 
     def assemble(self, clip: CLIP, prompts: Prompts, classnames: Sequence[str]) -> PromptedCLIP:
         """The image tower with its projector, before the teacher's features of the classes."""
-        if self.boosted and len(prompts.vision) < 2:
+        if self.boosted and not any(segment.name == "boosting" for segment in prompts.vision):
             raise CasPLError(f"{type(self).__name__} has an image tower alone, and these boosting tokens are for texts")
-        self._names = names = list(self._all or classnames)
+        names = list(self._all or classnames)
         with advising(STAGE_1), self.precision.compute():
             self.teacher = self._teacher(names)
-        projector = Projector(clip.sizes.embed_dim, self.teacher.text.shape[1], self.group)
-        vision = ProjectedVision(prompts.vision, projector)
-        model = PromptedCLIP(clip, GivenTexts(self.class_features), vision, classnames).to(self.device)
+        projector = Projector("projector", clip.sizes.embed_dim, self.teacher.text.shape[1], self.group)
+        prompts = Prompts(vision=(*prompts.vision, projector))
+        texts = GivenTexts(names, self.teacher.text, self.class_features)
+        model = PromptedCLIP(clip, texts, prompts.cascade()[1], classnames, prompts.describe()).to(self.device)
         self._learner = model if names == list(classnames) else model.for_classes(names)
         return model
-
-    def kept(self, segments: SegmentStore) -> SegmentStore:
-        """The projector is saved with the tokens. A checkpoint alone is no model: it needs the teacher's features."""
-        assert isinstance(self.model.vision, ProjectedVision)
-        segments.projector = self.model.vision.projector
-        return segments
 
     @torch.no_grad()
     def class_features(self, names: Sequence[str]) -> Tensor:
         """The teacher's normalised features (names, its embed_dim) of class names, float32."""
-        known = {name.replace("_", " "): place for place, name in enumerate(self._names)}
-        if all(name in known for name in names):
-            return self.teacher.text[[known[name] for name in names]]
         with self.precision.compute():
             return mean_features(self.teacher.encoder.encode_text, self._texts(names))
 

@@ -79,12 +79,19 @@ def describe(found: Checkpoint) -> dict[str, Any]:
         "student": f"{found.student} (weights {found.student_hash})",
         "trained on": {key: value for key, value in found.trained_on.items() if value not in ("", None)},
         "classes": list(found.classnames),
-        "templates": list(found.description["texts"]["class"]["templates"]),
+        **_texts(found),
         "pixels": dict(found.pixels),
         "tensors": tokens,
         "parameters": sum(value.numel() for value in found.tensors.values()),
         "written by": f"caspl {found.library}" if found.library else "",
     }
+
+
+def _texts(found: Checkpoint) -> dict[str, Any]:
+    """Where the features of its classes come from."""
+    if found.given is not None:
+        return {"class features": f"a teacher's, of {len(found.given[0])} classes"}
+    return {"templates": list(found.description["texts"]["class"]["templates"])}
 
 
 def nearest_words(found: Checkpoint, clip: CLIP, most: int = 3) -> dict[str, list[list[str]]]:

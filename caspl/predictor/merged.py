@@ -146,9 +146,7 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     sizes = Sizes(**said)
     names, features, scale = [str(name) for name in header["classes"]], tensors.pop("features"), tensors.pop("scale")
     sampled = features.dim() == 4 and features.shape[0] == 1
-    if tuple(features.shape[-2:]) != (len(names), sizes.embed_dim) or not (features.dim() == 2 or sampled):
-        raise ValueError(f"{len(names)} classes, but features {tuple(features.shape)}")
-    if not names or scale.dim():
+    if not (features.dim() == 2 or sampled) or features.shape[-2] != len(names) or not names or scale.dim():
         raise ValueError(f"{len(names)} classes, but features {tuple(features.shape)}")
     if not all(value.isfinite().all() for value in (features, scale, *tensors.values())):
         raise ValueError("it holds numbers that are not finite")
@@ -158,12 +156,16 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     with torch.device("meta"):
         tower = VisionTower(sizes, header["activation"])
         heads = segments_of(header.get("heads") or {})
+    width = sizes.embed_dim
     for name, head in heads.items():
         if not isinstance(head, Beside):
             raise TypeError(f"{name} is no head")
+        width = head.widened(width)
         start = f"heads.{name}."
         own = {key.removeprefix(start): value.float() for key, value in tensors.items() if key.startswith(start)}
         head.load_state_dict(own, strict=True, assign=True)
+    if features.shape[-1] != width:
+        raise ValueError(f"images have {width} features, but classes {features.shape[-1]}")
     weights = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
     tower.load_state_dict(weights, strict=True, assign=True)
     made = Classifier(tower, VisionCascade([*segments, *heads.values()]), names, scale.float(), features.float())

@@ -11,12 +11,15 @@ import pytest
 import torch
 from torch import nn
 
+import caspl
 import train
+from caspl.__main__ import main
 from caspl.batch_norm import BatchNorm
 from caspl.build import load_model
+from caspl.checkpoint import ABOUT
 from caspl.errors import CasPLError
 from caspl.losses import distillation
-from caspl.prompts.projected import Projector
+from caspl.prompts.projector import Projector
 from caspl.step.precision import Precision
 from caspl.teachers import tuned
 from caspl.teachers.tuned import load_tuned
@@ -55,12 +58,12 @@ def test_normalisation_is_torchs() -> None:
 
 
 def test_a_fixed_projector_stays() -> None:
-    projector = Projector(3, 4)
-    fixed, images = projector.fixed(), torch.randn(2, 3)
-    before = fixed(images)
-    projector(images)
+    projector = Projector("projector", 3, 4)
+    fixed, images = projector.fixed().eval(), torch.randn(2, 3)
+    before = fixed.finish(images)
+    projector.finish(images)
     nn.init.zeros_(projector.last.weight)
-    assert torch.equal(fixed(images), before)
+    assert torch.equal(fixed.finish(images), before)
 
 
 def test_norms_of_a_teacher_are_not_folded_away(
@@ -153,8 +156,41 @@ def test_a_run_is_evaluated_with_its_own_teacher(clips: dict[str, str], tmp_path
     other = of("teacher")
     with pytest.raises(CasPLError, match=r"TRAINER\.PROMPTKD\.TEACHER held something else"):
         other.load_model(trainer.output_dir)
-    with pytest.raises(CasPLError, match="does not say how its model is built"):
-        load_model(trainer.output_dir)
+
+
+@pytest.mark.parametrize("boosted", [False, True])
+def test_its_run_answers_for_the_classes_that_its_teacher_was_asked_for(
+    boosted: bool, clips: dict[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trainer = build(ROW, boosted, clips, tmp_path)
+    trainer.forward_backward(batch())
+    trainer.save_model(0, str(tmp_path / "run"))
+    model, pixels, expected = caspl.load(tmp_path / "run", device="cpu"), batch(9)["img"], logits(trainer)
+    torch.testing.assert_close(model.set_classes(CLASSES[1:3]).logits(pixels), expected[:, 1:3], rtol=0, atol=1e-5)
+    with pytest.raises(CasPLError, match="features of 'an old name' are not to be had: a teacher, which is not here"):
+        model.set_classes(OTHERS)
+    assert model.classes == list(CLASSES[1:3])
+    with pytest.raises(CasPLError, match="features of 'a tree' are not to be had"):
+        model.encode_text([CLASSES[0], "a tree"])
+    assert main(["info", str(tmp_path / "run")]) == 0
+    assert f"a teacher's, of {len(CLASSES)} classes" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("damage", ["one name less", "a number that is none", "no tensor"])
+def test_damaged_class_features_are_refused(damage: str, clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(ROW, False, clips, tmp_path)
+    trainer.save_model(0, str(tmp_path / "run"))
+    (path,) = (tmp_path / "run").glob("*/model.pth.tar-1")
+    whole = torch.load(path, weights_only=True)
+    names, features = whole["state_dict"][ABOUT]["given"]
+    whole["state_dict"][ABOUT]["given"] = {
+        "one name less": (names[1:], features),
+        "a number that is none": (names, features * float("nan")),
+        "no tensor": (names, features.tolist()),
+    }[damage]
+    torch.save(whole, path)
+    with pytest.raises(CasPLError, match="is a damaged checkpoint: what it says of itself lacks"):
+        caspl.load(tmp_path / "run", device="cpu")
 
 
 def test_batches_of_one_and_boosting_tokens_for_texts(clips: dict[str, str], tmp_path: Path) -> None:
