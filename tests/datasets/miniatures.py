@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -33,9 +35,11 @@ TEST_ONLY = (PER_CLASS, 0, PER_CLASS)
 
 
 @cache
-def jpeg() -> bytes:
+def jpeg(number: int = 0) -> bytes:
+    """A picture of its own for each number."""
     file = io.BytesIO()
-    Image.new("RGB", (8, 8), "green").save(file, "JPEG")
+    pixels = np.random.default_rng(number).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file, "JPEG")
     return file.getvalue()
 
 
@@ -43,7 +47,7 @@ def images(folder: Path, names: Iterable[str]) -> None:
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg())
+        path.write_bytes(jpeg(crc32(os.fsencode(path.relative_to(folder)))))
 
 
 def numbered(*folders: str, count: int = PER_CLASS, suffix: str = ".jpg") -> list[str]:
