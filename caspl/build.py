@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from caspl.boosting import read_boosting
 from caspl.boosting.file import require_towers
 from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from caspl.classifier import Classifier
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
+from caspl.probe import head_of
 from caspl.prompts import AnyTexts, Prompts, Segment
 from caspl.prompts.given import GivenTexts
 from caspl.towers import CLIP
@@ -37,21 +39,27 @@ def load_model(
     return build_model(found, load_clip(found.student) if clip is None else clip, classnames)
 
 
-def read_built(path: str | Path, epoch: int | None = None) -> Checkpoint:
+def read_built(path: str | Path, epoch: int | None = None, heads: bool = False) -> Checkpoint:
     """What a run has left, as far as a model can be built from it; a boosting file is read as a checkpoint.
 
     Args:
         path, epoch: see :func:`load_model`.
+        heads: take one whose logits come from a head behind the image tower as well, see :func:`build_headed`.
 
     Raises:
         CasPLError: if there is no such file, or if it does not say how its model is built.
     """
     path = Path(path)
     found = _boosting(path) if path.suffix == ".safetensors" else read_checkpoint(_file(path, epoch))
-    if not found.description:
+    if found.head and not heads:
         raise CasPLError(
-            f"{found.path} does not say how its model is built, as classifiers on kept features and files before "
-            "version 0.2.0 do not: evaluate it with --eval-only and the config of its training"
+            f"{found.path} has no texts that classify, but a head behind the image tower ({found.head['kind']}): "
+            "caspl.load takes it"
+        )
+    if not found.description and not found.head:
+        raise CasPLError(
+            f"{found.path} does not say how its model is built, as files before version 0.2.0 do not: evaluate it with "
+            "--eval-only and the config of its training"
         )
     return found
 
@@ -76,6 +84,26 @@ def build_model(found: Checkpoint, clip: CLIP, classnames: Sequence[str] | None 
     _load({"text": text.segments, "vision": vision.segments}, found)
     model = PromptedCLIP(clip, text, vision, names, found.description).eval()
     return model.requires_grad_(False) if found.path.suffix == ".safetensors" else model
+
+
+def build_headed(found: Checkpoint, clip: CLIP) -> Classifier:
+    """What a checkpoint with a head describes, for all classes that it knows.
+
+    Raises:
+        CasPLError: if the student is another, or the file is damaged.
+    """
+    require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
+    require_towers(str(found.path), *boosting_tokens(found), clip)
+    _, vision = Prompts.of(found.head["prompts"]).cascade()
+    _load({"vision": vision.segments}, found)
+    scale = clip.logit_scale.detach().float().exp()
+    head = head_of(str(found.path), found.head["kind"], _below(found.tensors, "head."), float(scale))
+    if head.classes != len(found.classnames):
+        raise CasPLError(
+            f"{found.path} is damaged: it names {len(found.classnames)} classes, its head has {head.classes}"
+        )
+    made = Classifier(clip.freeze().visual, vision.fixed(), found.classnames, scale, head=head)
+    return made.requires_grad_(False).eval()
 
 
 def boosting_tokens(found: Checkpoint) -> tuple[Tensor | None, Tensor | None]:

@@ -36,6 +36,7 @@ class Checkpoint:
         trained_on: data set, classes, shots and seed of the run; empty likewise.
         library: version that wrote the file; empty in older ones.
         given: class features that are not the student's: the names, and (names, width).
+        head: what classifies in the place of texts: its kind, and the description of the prompts in front of it.
     """
 
     path: Path
@@ -48,6 +49,7 @@ class Checkpoint:
     trained_on: Mapping[str, Any] = field(default_factory=dict)
     library: str = ""
     given: tuple[tuple[str, ...], Tensor] | None = None
+    head: Mapping[str, Any] = field(default_factory=dict)
 
 
 class SegmentStore(nn.Module):
@@ -191,6 +193,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             trained_on=dict(about.get("trained_on") or {}),
             library=str(about.get("library", "")),
             given=_given(about.get("given")),
+            head=dict(about.get("head") or {}),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CasPLError(f"{path} is a damaged checkpoint: what it says of itself lacks {error}") from error

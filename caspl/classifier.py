@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caspl.head import Head
 from caspl.prompts.sets import AnyTexts
 from caspl.prompts.vision import VisionCascade
 from caspl.towers.text import TextTower
@@ -25,6 +26,7 @@ class Classifier(nn.Module):
         scale: exp(logit_scale), float32.
         features: normalised class features (classes, embed_dim), or (1, samples, classes, embed_dim), float32.
         texts: instead of features: texts that depend on the image.
+        head: instead of features: what classifies features of images that are not normalised.
         text_tower: for ``texts``; shared, not copied.
     """
 
@@ -40,11 +42,12 @@ class Classifier(nn.Module):
         features: Tensor | None = None,
         texts: AnyTexts | None = None,
         text_tower: TextTower | None = None,
+        head: Head | None = None,
     ) -> None:
         super().__init__()
         self.classnames = list(classnames)
         self.visual, self.vision = visual, vision
-        self.texts, self.text_tower = texts, text_tower
+        self.texts, self.text_tower, self.head = texts, text_tower, head
         self.register_buffer("features", features)
         self.register_buffer("scale", scale)
 
@@ -53,12 +56,30 @@ class Classifier(nn.Module):
         made = Classifier(self.visual, self.vision, classnames, self.scale, features)
         return made.requires_grad_(False).eval()
 
+    def only(self, places: Sequence[int]) -> Classifier:
+        """The same image tower with some of the classes, which must not depend on the image."""
+        names = [self.classnames[place] for place in places]
+        if self.head is not None:
+            made = Classifier(self.visual, self.vision, names, self.scale, head=self.head.only(places))
+            return made.requires_grad_(False).eval()
+        assert self.features is not None
+        return self.with_features(names, self.features[..., list(places), :])
+
+    def classes_by(self) -> dict[str, Tensor]:
+        """The tensors that tell its classes, which must not depend on the image: features, or those of the head."""
+        if self.head is not None:
+            return dict(self.head.state_dict())
+        assert self.features is not None
+        return {"features": self.features}
+
     def encode_image(self, images: Tensor) -> Tensor:
         """(batch, 3, resolution, resolution), normalised pixels -> normalised features (batch, embed_dim), float32."""
         return self.vision(self.visual, images)
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits (batch, classes), float32, of normalised images (batch, 3, resolution, resolution)."""
+        if self.head is not None:
+            return self.head(self.vision.features(self.visual, images))
         return self.classify(self.encode_image(images))
 
     def classify(self, image: Tensor) -> Tensor:

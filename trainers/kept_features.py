@@ -48,7 +48,7 @@ class KeptFeatures(PromptTrainer):
 
     def encode(self, images: Tensor) -> Tensor:
         """Normalised pixels (batch, 3, resolution, resolution) -> features (batch, embed_dim), not normalised."""
-        return self.model.clip.visual(images, self.model.vision.refresh).float()
+        return self.model.vision.features(self.model.clip.visual, images).float()
 
     def training_features(self, views: int = 0) -> Features:
         """Of the training images, in order.
@@ -106,9 +106,6 @@ class KeptFeatures(PromptTrainer):
             self.fit()
         self.save_model(0, self.output_dir)
         self.after_train()
-
-    def whats_next(self) -> list[str]:
-        return []  # it is evaluated by train.py alone
 
     def prepare(self) -> None:
         self.fit()

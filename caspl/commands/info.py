@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         classifier, pixels, about = read_merged(options.file)
         said = {"kind": "exported predictor", "classes": classifier.classnames, "pixels": pixels.as_dict(), **about}
     else:
-        found = read_built(options.file, options.epoch)
+        found = read_built(options.file, options.epoch, heads=True)
         said = describe(found)
         if options.words is not None:
             said["words"] = nearest_words(found, load_clip(options.student or found.student), options.words)
@@ -89,6 +89,8 @@ def describe(found: Checkpoint) -> dict[str, Any]:
 
 def _texts(found: Checkpoint) -> dict[str, Any]:
     """Where the features of its classes come from."""
+    if found.head:
+        return {"classifies": f"a head behind the image tower ({found.head['kind']})"}
     if found.given is not None:
         return {"class features": f"a teacher's, of {len(found.given[0])} classes"}
     return {"templates": list(found.description["texts"]["class"]["templates"])}

@@ -138,7 +138,7 @@ def side_by_side(
         model = load(run, student, classes, epoch, device, precision)
         what = f"{model.about.get('student', 'a CLIP')}, merged with its tokens"
         return SideBySide([Prompted("Exported", what, model)], model.classes, 0)
-    found = read_built(run, epoch)
+    found = read_built(run, epoch, heads=True)
     clip = load_clip(student or found.student)
     model = load(run, clip, classes, epoch, device, precision)
     origin = _origin(found, _folders(run))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from caspl.build import build_model, read_built
+from caspl.build import build_headed, build_model, read_built
 from caspl.errors import CasPLError
 from caspl.hub import local
 from caspl.pixels import Pixels, pixels_of
@@ -46,15 +46,13 @@ def load(
         if student is not None or epoch is not None:
             raise CasPLError(f"{path} is an exported predictor: it holds its student and has no epochs")
         classifier, pixels, about = read_merged(path)
-        assert classifier.features is not None
-        tokens, own = tokens_hash({"features": classifier.features}), about.get("temperature", 1.0)
+        tokens, own = tokens_hash(classifier.classes_by()), about.get("temperature", 1.0)
         made = Predictor(classifier, pixels, None, about, device, precision, 1.0, tokens)
         made = made.set_classes(classes) if classes is not None else made
         made.temperature = read_temperature(path, tokens, made.classes, own)
         return made
-    found = read_built(path, epoch)
+    found = read_built(path, epoch, heads=True)
     clip = student if isinstance(student, CLIP) else load_clip(student or found.student)
-    model = build_model(found, clip, classes).requires_grad_(False)
     pixels = Pixels.from_dict(found.pixels, str(found.path)) if found.pixels else pixels_of(found.student, clip.sizes)
     about = {
         "student": found.student,
@@ -63,5 +61,11 @@ def load(
         "source": found.path.name,
     }
     tokens = tokens_hash(found.tensors)
+    if found.head:
+        made = Predictor(build_headed(found, clip), pixels, None, about, device, precision, 1.0, tokens, clip)
+        made = made.set_classes(classes) if classes is not None else made
+        made.temperature = read_temperature(path, tokens, made.classes)
+        return made
+    model = build_model(found, clip, classes).requires_grad_(False)
     temperature = read_temperature(path, tokens, model.text.classnames)
-    return Predictor(model.fixed(), pixels, model, about, device, precision, temperature, tokens)
+    return Predictor(model.fixed(), pixels, model, about, device, precision, temperature, tokens, clip)

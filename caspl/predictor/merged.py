@@ -20,8 +20,10 @@ from caspl.classifier import Classifier
 from caspl.errors import CasPLError, first_line
 from caspl.files import write_atomically
 from caspl.files.parse import parse_json
+from caspl.head import Head
 from caspl.pixels import Pixels
 from caspl.predictor.calibration import place_of
+from caspl.probe import head_of
 from caspl.prompts import Norms
 from caspl.prompts.beside import Beside
 from caspl.prompts.describe import segments_of
@@ -31,8 +33,9 @@ from caspl.towers import Sizes
 from caspl.towers.block import ACTIVATIONS
 from caspl.towers.vision import VisionTower
 
-FORMAT = 2
-"""Of files with heads or samples; others are written as format 1, which earlier versions read."""
+FORMAT = 3
+"""Of files whose head classifies; 2 of those with heads in a tower or samples; others are 1, for earlier readers."""
+CLASSIFIES = "classifies."
 WEIGHTS, HEADER = "predictor.safetensors", "predictor.json"
 LARGEST = 10**6  # of any size that a header states; a tower of more is none
 
@@ -48,7 +51,7 @@ def require_mergeable(classifier: Classifier, what: str = "this model") -> None:
     Raises:
         CasPLError: saying what it needs instead.
     """
-    if classifier.features is None:
+    if classifier.texts is not None:
         raise CasPLError(
             f"the texts of {what} depend on the image, so that there is no matrix of class features to merge: it needs "
             "its text tower for every picture; use caspl.load on the run itself"
@@ -81,11 +84,15 @@ def write_merged(
     tensors |= {f"heads.{one.name}.{key}": value for one in heads for key, value in one.state_dict().items()}
     for segment in segments:
         tensors |= {f"tokens.{segment.name}.{layer}": segment.tokens(layer) for layer in range(segment.depth)}
-    assert classifier.features is not None
-    tensors |= {"features": classifier.features, "scale": classifier.scale}
+    tensors |= {"scale": classifier.scale}
+    if classifier.head is None:
+        assert classifier.features is not None
+        tensors |= {"features": classifier.features}
+    else:
+        tensors |= {f"{CLASSIFIES}{key}": value for key, value in classifier.head.state_dict().items()}
     whole = save({key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()})
     header = {
-        "format": FORMAT if heads or classifier.features.dim() > 2 else 1,
+        "format": _format(classifier, bool(heads)),
         "library": __version__,
         "classes": list(classifier.classnames),
         "sizes": sizes.as_dict() | {"vision_heads": sizes.heads[0], "text_heads": sizes.heads[1]},
@@ -94,6 +101,8 @@ def write_merged(
         "tokens": [segment.describe_sizes() for segment in segments],
         "about": dict(about),
     }
+    if classifier.head is not None:
+        header["classifies"] = classifier.head.kind
     if heads:
         header["heads"] = {one.name: one.describe() for one in heads}
     place_of(folder).unlink(missing_ok=True)  # a temperature of what was here before
@@ -134,6 +143,12 @@ def read_merged(path: str | Path) -> tuple[Classifier, Pixels, dict[str, Any]]:
         ) from error
 
 
+def _format(classifier: Classifier, heads: bool) -> int:
+    if classifier.head is not None:
+        return FORMAT
+    return 2 if heads or (classifier.features is not None and classifier.features.dim() > 2) else 1
+
+
 def _norms(classifier: Classifier) -> list[Norms]:
     """Norms in the place of the tower's own."""
     return [segment for segment in classifier.vision.segments.values() if isinstance(segment, Norms)]
@@ -144,11 +159,10 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     if any(not 0 <= value <= LARGEST for value in said.values()) or header["activation"] not in ACTIVATIONS:
         raise ValueError("its sizes or its activation cannot be")
     sizes = Sizes(**said)
-    names, features, scale = [str(name) for name in header["classes"]], tensors.pop("features"), tensors.pop("scale")
-    sampled = features.dim() == 4 and features.shape[0] == 1
-    if not (features.dim() == 2 or sampled) or features.shape[-2] != len(names) or not names or scale.dim():
-        raise ValueError(f"{len(names)} classes, but features {tuple(features.shape)}")
-    if not all(value.isfinite().all() for value in (features, scale, *tensors.values())):
+    names, scale = [str(name) for name in header["classes"]], tensors.pop("scale")
+    if not names or scale.dim():
+        raise ValueError(f"{len(names)} classes, and a scale of shape {tuple(scale.shape)}")
+    if not all(value.isfinite().all() for value in (scale, *tensors.values())):
         raise ValueError("it holds numbers that are not finite")
     if Pixels.from_dict(header["pixels"], "it").size != sizes.resolution:
         raise ValueError("its pictures are not of the tower's resolution")
@@ -164,12 +178,31 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
         start = f"heads.{name}."
         own = {key.removeprefix(start): value.float() for key, value in tensors.items() if key.startswith(start)}
         head.load_state_dict(own, strict=True, assign=True)
-    if features.shape[-1] != width:
-        raise ValueError(f"images have {width} features, but classes {features.shape[-1]}")
+    behind, features = _classifies(header, tensors, float(scale)), tensors.pop("features", None)
+    if (features is None) == (behind is None):
+        raise ValueError("either features of classes or a head classify")
+    known = (behind.classes, behind.width) if behind is not None else _sizes(features)
+    if known != (len(names), width):
+        raise ValueError(f"{len(names)} classes and {width} features of an image, but {known} of what classifies")
     weights = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
     tower.load_state_dict(weights, strict=True, assign=True)
-    made = Classifier(tower, VisionCascade([*segments, *heads.values()]), names, scale.float(), features.float())
+    cascade, features = VisionCascade([*segments, *heads.values()]), None if features is None else features.float()
+    made = Classifier(tower, cascade, names, scale.float(), features, head=behind)
     return made.requires_grad_(False).eval()
+
+
+def _classifies(header: Mapping[str, Any], tensors: Mapping[str, Tensor], scale: float) -> Head | None:
+    if "classifies" not in header:
+        return None
+    own = {key.removeprefix(CLASSIFIES): value for key, value in tensors.items() if key.startswith(CLASSIFIES)}
+    return head_of("it", str(header["classifies"]), own, scale)
+
+
+def _sizes(features: Tensor | None) -> tuple[int, int]:
+    assert features is not None
+    if not (features.dim() == 2 or (features.dim() == 4 and features.shape[0] == 1)):
+        raise ValueError(f"features of classes of shape {tuple(features.shape)}")
+    return features.shape[-2], features.shape[-1]
 
 
 def _layers(said: Mapping[str, Any], tensors: Mapping[str, Tensor], sizes: Sizes) -> list[Tensor]:

@@ -109,7 +109,7 @@ class _Image(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         image = self.classifier.encode_image(pixels)
-        return self.classifier.classify(image), image
+        return self.classifier.classify(image) if self.classifier.head is None else self.classifier(pixels), image
 
 
 class _Text(nn.Module):

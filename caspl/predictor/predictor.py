@@ -16,6 +16,7 @@ from caspl.errors import CasPLError, hint
 from caspl.model import PromptedCLIP
 from caspl.pixels import Pixels
 from caspl.predictor.images import Picture, Transform, batches, pictures_of
+from caspl.towers import CLIP
 
 PRECISIONS: dict[str, torch.dtype | None] = {"fp32": None, "bf16": torch.bfloat16, "fp16": torch.float16}
 """What is computed in; masters, norms and logits stay in float32."""
@@ -65,6 +66,7 @@ class Predictor:
         precision: one of :data:`PRECISIONS`.
         temperature: by which logits are divided before the softmax.
         tokens: hash of what it has learned, for which a temperature holds.
+        clip: that carries the tokens; None of a merged predictor, which has only its image tower.
     """
 
     def __init__(
@@ -77,10 +79,12 @@ class Predictor:
         precision: str = "fp32",
         temperature: float = 1.0,
         tokens: str = "",
+        clip: CLIP | None = None,
     ) -> None:
         if precision not in PRECISIONS:
             raise CasPLError(f"unknown precision {precision!r}: {hint(precision, PRECISIONS)}")
         self.classifier, self.model = classifier, model
+        self.clip = model.clip if model is not None else clip
         self.pixels, self.about = pixels, dict(about or {})
         self.precision, self.temperature, self.tokens = precision, temperature, tokens
         self.transform = Transform(pixels)
@@ -111,7 +115,7 @@ class Predictor:
         """Answer with other classes; returns itself.
 
         Args:
-            names: any, where the tokens allow it; of a merged predictor some of its own.
+            names: any, where the tokens allow it; of a merged predictor, or one with a head, some of its own.
 
         Raises:
             CasPLError: if the tokens are class-specific, or the text tower is not there.
@@ -177,6 +181,10 @@ class Predictor:
         """
         if names is None and self.classifier.features is not None:
             return self.classifier.features.cpu()
+        if self.classifier.head is not None:
+            raise CasPLError(
+                "this model classifies by a head behind its image tower: classes have no features; take logits"
+            )
         if self.model is None:
             assert names is not None
             found = self._some(_names(names)).features
@@ -210,9 +218,9 @@ class Predictor:
         """
         from caspl.predictor.merged import write_merged
 
-        if self.model is None:
+        clip = self.clip
+        if clip is None:
             raise CasPLError("this is a merged predictor already: copy its folder")
-        clip = self.model.clip
         about = self.about | {"temperature": self.temperature}
         made = write_merged(folder, self.classifier, clip.sizes, clip.activation, self.pixels, about)
         if onnx:
@@ -256,15 +264,15 @@ class Predictor:
         places = {name: place for place, name in enumerate(self.classifier.classnames)}
         unknown = [name for name in names if name.replace("_", " ") not in places]
         if unknown:
+            if self.classifier.head is not None:
+                raise CasPLError(
+                    f"the head of this model was made for {len(places)} classes, and {unknown[0]!r} is none of them"
+                )
             raise CasPLError(
                 f"this predictor was merged for {len(places)} classes and has no text tower, so that {unknown[0]!r} is "
                 "not to be had: load the run that it came from, or export one with these classes"
             )
-        assert self.classifier.features is not None
-        rows = [places[name.replace("_", " ")] for name in names]
-        return self.classifier.with_features(
-            [self.classifier.classnames[row] for row in rows], self.classifier.features[..., rows, :]
-        )
+        return self.classifier.only([places[name.replace("_", " ")] for name in names])
 
     def __repr__(self) -> str:
         shown = ", ".join(self.classes[:3]) + (", ..." if len(self.classes) > 3 else "")

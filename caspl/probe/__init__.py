@@ -3,10 +3,10 @@
 Typed arguments only, as everywhere in ``caspl``; ``trainers/kept_features.py`` gives them data.
 """
 
+from caspl.head import Head
 from caspl.probe.cache import Cache
 from caspl.probe.features import Features, extract
-from caspl.probe.head import Head
 from caspl.probe.linear import Linear
-from caspl.probe.store import HeadStore
+from caspl.probe.store import HeadStore, head_of
 
-__all__ = ["Cache", "Features", "Head", "HeadStore", "Linear", "extract"]
+__all__ = ["Cache", "Features", "Head", "HeadStore", "Linear", "extract", "head_of"]

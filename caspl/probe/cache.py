@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from caspl.head import Head, require_shapes
 from caspl.probe.features import Features
-from caspl.probe.head import Head, require_shapes
 
 LEAST = 0.1
 """Where the grids of both factors begin."""
@@ -17,7 +17,7 @@ CHUNK = 2**24
 """Numbers that the search holds at a time."""
 
 
-class Cache(Head):
+class Cache(Head, kind="cache"):
     """Logits ``scale * f W' + alpha * exp(-beta (1 - f K')) V``.
 
     f is the normalised feature of an image, W those of the class texts, K (keys) those of the training images and V
@@ -52,6 +52,27 @@ class Cache(Head):
         self.register_buffer("scale", torch.tensor(float(scale)), persistent=False)
         self.register_buffer("values", torch.zeros(images, classes), persistent=False)
 
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], scale: float) -> Cache:
+        images, classes, width = len(tensors["keys"]), *tensors["text"].shape
+        made = cls(images, classes, width, scale, 1.0, 1.0)
+        made.take(tensors, range(classes), classes)
+        return made
+
+    @property
+    def classes(self) -> int:
+        return len(self.text)
+
+    @property
+    def width(self) -> int:
+        return self.keys.shape[1]
+
+    def only(self, classes: Sequence[int]) -> Cache:
+        sizes = len(self.keys), len(classes), self.keys.shape[1]
+        made = Cache(*sizes, float(self.scale), 1.0, 1.0).to(self.keys.device)
+        made.take(self.state_dict(), classes, len(self.text))
+        return made
+
     @torch.no_grad()
     def fill(self, keys: Tensor, labels: Tensor, text: Tensor) -> None:
         """Keep some images.
@@ -79,8 +100,8 @@ class Cache(Head):
         require_shapes(tensors, {**kept_by, "alpha": (), "beta": ()})
         if not 0 <= tensors["labels"].min() <= tensors["labels"].max() < known:
             raise ValueError(f"a label is none of its {known} classes")
-        place = torch.full((known,), -1)
-        place[torch.as_tensor(classes)] = torch.arange(len(classes))
+        place = torch.full((known,), -1, device=tensors["labels"].device)
+        place[torch.as_tensor(classes)] = torch.arange(len(classes), device=place.device)
         labels = place[tensors["labels"].long()]
         kept = labels >= 0
         self.keys = nn.Parameter(tensors["keys"][kept].to(device), self.keys.requires_grad)

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from caspl.errors import CasPLError
+from caspl.head import Head, require_shapes
 from caspl.probe.features import Features
-from caspl.probe.head import Head, require_shapes
 
 logger = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ HALVINGS = 8
 """Of the two decades around the best of them."""
 
 
-class Linear(Head):
+class Linear(Head, kind="linear"):
     """A matrix and a bias.
 
     Args:
@@ -37,6 +37,26 @@ class Linear(Head):
         super().__init__()
         self.register_buffer("weight", torch.zeros(classes, width))
         self.register_buffer("bias", torch.zeros(classes))
+
+    @classmethod
+    def of(cls, tensors: Mapping[str, Tensor], scale: float = 1.0) -> Linear:
+        classes, width = tensors["weight"].shape
+        made = cls(classes, width)
+        made.take(tensors, range(classes), classes)
+        return made
+
+    @property
+    def classes(self) -> int:
+        return len(self.weight)
+
+    @property
+    def width(self) -> int:
+        return self.weight.shape[1]
+
+    def only(self, classes: Sequence[int]) -> Linear:
+        made = Linear(len(classes), self.weight.shape[1]).to(self.weight.device)
+        made.take(self.state_dict(), classes, len(self.weight))
+        return made
 
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):

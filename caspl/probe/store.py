@@ -10,7 +10,7 @@ from torch import Tensor
 
 from caspl.checkpoint import Checkpoint, SegmentStore
 from caspl.errors import CasPLError
-from caspl.probe.head import Head
+from caspl.head import HEADS, Head
 
 HEAD = "head."
 
@@ -29,8 +29,10 @@ class HeadStore(SegmentStore):
         self.head = head
 
     def get_extra_state(self) -> dict[str, Any]:
-        # Its prompts alone would be another model: nobody shall build it from them.
-        return super().get_extra_state() | {"description": {}}
+        # Its prompts alone would be another model: nobody who does not know of heads shall build it from them.
+        state = super().get_extra_state()
+        head = {"kind": self.head.kind, "prompts": state["description"]}
+        return state | {"description": {}, "head": head if self.head.kind else {}}
 
     def tensors(self) -> dict[str, Tensor]:
         """Of the segments: those that must be of the same sizes in a checkpoint; the head's follow from its classes."""
@@ -64,3 +66,22 @@ def _require_known(checkpoint: Checkpoint, asked: list[str], places: Mapping[str
             f"{trainer} knows only the {len(places)} classes that it was trained on: {checkpoint.path} has no weights "
             f"for {', '.join(unknown[:3])}{', ...' if len(unknown) > 3 else ''}"
         )
+
+
+def head_of(where: str, kind: str, tensors: Mapping[str, Tensor], scale: float) -> Head:
+    """The head that a file describes.
+
+    Args:
+        where: the file, for errors.
+        kind: of the head.
+        tensors, scale: see :meth:`Head.of`.
+
+    Raises:
+        CasPLError: if there is no such kind, or the tensors are damaged.
+    """
+    if kind not in HEADS:
+        raise CasPLError(f"{where} has a head of the kind {kind!r}, and known are {', '.join(sorted(HEADS))}")
+    try:
+        return HEADS[kind].of({name: value.float() for name, value in tensors.items()}, scale)
+    except (KeyError, ValueError, IndexError, TypeError) as error:
+        raise CasPLError(f"{where} is damaged: its head is none ({error})") from error

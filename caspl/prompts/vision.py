@@ -33,13 +33,17 @@ class VisionCascade(nn.Module):
 
     def forward(self, tower: VisionTower, images: Tensor) -> Tensor:
         """Images (batch, 3, resolution, resolution) -> normalised features (batch, embed_dim), float32."""
+        return F.normalize(self.features(tower, images).float(), dim=-1)
+
+    def features(self, tower: VisionTower, images: Tensor) -> Tensor:
+        """Likewise, not normalised, in the tower's dtype where no segment changes them."""
         segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
         norms = next((segment.pairs for segment in segments if segment.pairs), ())
         fresh = {segment.name: segment.all_tokens() for segment in segments}
         features = tower(images, partial(self.refresh, fresh=fresh), norms)
         for segment in segments:
             features = segment.finish(features)
-        return F.normalize(features.float(), dim=-1)
+        return features
 
     def refresh(self, layer: int, x: Tensor, fresh: Mapping[str, Sequence[Tensor]] | None = None) -> Tensor:
         """The tower's hook: x (batch, tokens, width) as block ``layer`` shall see it; after layer 0 changed in place.
