@@ -17,6 +17,8 @@ from PIL import Image
 import caspl
 from caspl.__main__ import COMMANDS, main
 from caspl.commands.evaluate import calibration_error
+from caspl.commands.labelled import labelled
+from caspl.data.split import read_split
 from caspl.errors import CasPLError
 from caspl.predictor.calibration import fit_temperature
 from caspl.results.record import RunRecord, write_record
@@ -60,6 +62,11 @@ def test_help_and_wrong_words(capsys: pytest.CaptureFixture[str]) -> None:
         assert ended.value.code == 0
 
 
+def test_neither_a_data_set_nor_a_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "check", "nofolder"]) == 2
+    assert "nor is there a folder of that name" in capsys.readouterr().err
+
+
 def test_predict(run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
     files = sorted(pictures.rglob("*.png"))
     expected = caspl.load(run, device="cpu").predict(files, top=2)
@@ -83,6 +90,8 @@ def test_predict(run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) 
 def test_export_then_predict(run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["export", str(run), "-o", str(tmp_path / "merged")]) == 0
     assert "caspl predict" in capsys.readouterr().out
+    assert main(["export", str(run), "-o", str(tmp_path / "merged")]) == 0
+    assert "holds a predictor, which is written over" in capsys.readouterr().err
     answers = []
     for model in (run, tmp_path / "merged"):
         assert main(["predict", str(model), str(pictures)]) == 0
@@ -106,6 +115,78 @@ def test_evaluate(run: Path, pictures: Path, tmp_path: Path, capsys: pytest.Capt
     (pictures / "Palace").mkdir()
     assert main(["evaluate", str(run), "--root", str(pictures)]) == 2
     assert "'Palace' is of none of the model's" in capsys.readouterr().err
+
+
+def write_split_beside(pictures: Path, classes: dict[str, str], **lists: list[str]) -> Path:
+    """A split file as runs on a folder of one's own make it; entries are paths, whose folders say the class."""
+    names = list(classes)
+    entries = {
+        name: [[path, names.index(path.split("/")[0]), classes[path.split("/")[0]]] for path in paths]
+        for name, paths in lists.items()
+    }
+    path = pictures / "split_caspl_test.json"
+    path.write_text(json.dumps(entries))
+    return path
+
+
+def test_the_pictures_of_a_split_that_a_run_has_made(
+    run: Path, pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    classes = {"Forest": "Forest", "SeaLake": "SeaLake"}
+    lists = {part: [f"{name}/{number}.png" for name in classes] for number, part in enumerate(("train", "val", "test"))}
+    path = write_split_beside(pictures, classes, **lists)
+    (pictures / "split_fewshot").mkdir()
+    out = tmp_path / "figures"
+    assert main(["evaluate", str(run), "--root", str(pictures), "-o", str(out), "--predictions"]) == 0
+    said = capsys.readouterr()
+    assert f"the 2 pictures for test of {path}" in said.err
+    assert "careful" in said.err or not caspl.load(run, device="cpu").about["trained_on"]["split"]
+    rows = list(csv.DictReader((out / "predictions.csv").read_text().splitlines()))
+    assert [row["image"] for row in rows] == [str(pictures / name) for name in lists["test"]]
+    assert labelled(path, CLASSES, "val")[0] == [pictures / name for name in lists["val"]]
+    path.rename(pictures / "split_one.json")
+    (pictures / "split_two.json").write_text((pictures / "split_one.json").read_text().replace("2.png", "3.png"))
+    assert main(["evaluate", str(run), "--root", str(pictures)]) == 2
+    assert "several splits (split_one.json, split_two.json)" in capsys.readouterr().err
+    assert main(["evaluate", str(run), "--root", str(pictures / "split_two.json")]) == 2
+    assert "2 of 2 images of the split are missing" in capsys.readouterr().err
+
+
+def test_the_split_of_the_run_goes_first(pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    classes = {"Forest": "Forest", "SeaLake": "SeaLake"}
+    path = write_split_beside(pictures, classes, train=["Forest/0.png", "SeaLake/0.png"], test=["SeaLake/1.png"])
+    (pictures / "split_a.json").write_text(path.read_text().replace("1.png", "2.png"))
+    split = read_split(path)
+    found = labelled(pictures, CLASSES, "test", split.digest(split.test))
+    assert found == ([pictures / "SeaLake/1.png"], [CLASSES.index("SeaLake")])
+    assert "careful" not in capsys.readouterr().err
+    labelled(path, CLASSES, "test", "another")
+    assert "careful: the model was trained on another split" in capsys.readouterr().err
+    with pytest.raises(CasPLError, match="lists no pictures for val"):
+        labelled(path, CLASSES, "val")
+
+
+def test_a_folder_without_the_part_that_is_meant(run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    whole = pictures.parent / "whole"
+    whole.mkdir()
+    pictures.rename(whole / "test")
+    assert main(["calibrate", str(run), "--root", str(whole)]) == 2
+    assert "has test, but no val: name the folder that you mean" in capsys.readouterr().err
+
+
+def test_pictures_that_cannot_be_read_take_no_others_along(
+    run: Path, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = sorted(pictures.rglob("*.png"))
+    files[1].write_bytes(files[1].read_bytes()[:60])
+    (pictures / "note.jpg").write_text("no picture")
+    assert main(["predict", str(run), str(pictures), "--format", "json", "--batch-size", "2"]) == 1
+    said = capsys.readouterr()
+    answered = [json.loads(line)["image"] for line in said.out.splitlines()]
+    assert answered == [str(path) for path in files if path != files[1]]
+    assert "2 of 7 pictures could not be read" in said.err
+    assert "note.jpg cannot be read: it is of no kind that is known" in said.err
+    assert main(["predict", str(run), str(pictures / "note.jpg")]) == 1
 
 
 def test_calibration_error_by_hand() -> None:

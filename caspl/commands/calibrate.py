@@ -8,7 +8,8 @@ from pathlib import Path
 
 import torch
 
-from caspl.commands.evaluate import calibration_error, labelled
+from caspl.commands.evaluate import calibration_error
+from caspl.commands.labelled import labelled, split_of
 from caspl.commands.model import add_model, load_model
 from caspl.errors import CasPLError
 from caspl.hub import is_remote
@@ -20,11 +21,12 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="caspl calibrate",
         description="Set a temperature, so that a probability of 80%% is right in 80 of 100 cases, on pictures that "
-        "the model was not trained on: a folder with one folder for each class; val/ in it is taken where it is there. "
+        "the model was not trained on: a folder with one folder for each class; of a folder that holds val/, or a "
+        "split that a run has made, its validation pictures. "
         "It is kept beside the run as calibration.json, and used by predict, evaluate and export.",
     )
     add_model(made)
-    made.add_argument("--root", required=True, type=Path, metavar="DIR", help="the labelled pictures")
+    made.add_argument("--root", required=True, type=Path, metavar="DIR", help="the labelled pictures, or a split file")
     return made
 
 
@@ -34,7 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if is_remote(options.run):
         raise CasPLError(f"a temperature is kept beside the model: fetch {options.run} first, and name its folder")
     model = load_model(options)
-    paths, places = labelled(options.root, model.classes, "val")
+    paths, places = labelled(options.root, model.classes, "val", split_of(model))
     logits, labels = model.logits(paths, options.batch_size), torch.tensor(places)
     temperature = fit_temperature(logits, labels)
     before, after = (calibration_error(logits / one, labels) for one in (model.temperature, temperature))

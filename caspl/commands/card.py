@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from caspl.errors import CasPLError
-from caspl.results.record import FILE_NAME, read_record
+from caspl.results.record import FILE_NAME, RunRecord, read_record
 
 PAPER = "https://arxiv.org/abs/2409.17805"
 LICENCE = """The weights of CLIP are not part of these files and keep their own licence; whoever loads this needs them.
@@ -43,15 +44,19 @@ def card(said: Mapping[str, Any], path: Path) -> str:
     return "\n".join([*lines, "```", "", "## Licence", "", LICENCE, ""])
 
 
-def _figures(path: Path) -> list[str]:
-    """Of the records of tests in a run's folder."""
+def records_of(path: Path) -> list[RunRecord]:
+    """The records of tests in a run's folder; what is none is passed over."""
     found = sorted(path.rglob(FILE_NAME)) + sorted(path.glob("evaluations/*.json")) if path.is_dir() else []
-    rows = []
+    records = []
     for place in found:
-        try:
-            record = read_record(place)
-        except CasPLError:
-            continue
+        with suppress(CasPLError):
+            records.append(read_record(place))
+    return records
+
+
+def _figures(path: Path) -> list[str]:
+    rows = []
+    for record in records_of(path):
         accuracy = "-" if record.accuracy is None else f"{record.accuracy:.2f}"
         rows.append(f"| {record.dataset} | {record.classes} | {record.test_images} | {record.seed} | {accuracy} |")
     if not rows:

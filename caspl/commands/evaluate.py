@@ -9,10 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from caspl.commands.labelled import labelled, split_of
 from caspl.commands.model import add_model, load_model
-from caspl.data.listing import class_folders
 from caspl.errors import CasPLError
-from caspl.predictor.images import pictures_below
 from caspl.results.answers import write_classes, write_confusion, write_predictions
 from caspl.results.confusion import Confusion, draw, require_drawable
 
@@ -25,11 +24,11 @@ def parser() -> argparse.ArgumentParser:
     made = argparse.ArgumentParser(
         prog="caspl evaluate",
         description="Accuracy of all and of each class, the most confused pairs and the calibration error, on a folder "
-        "with one folder of pictures for each class, named as the class (underscores are spaces); test/ in it is taken "
-        "where it is there.",
+        "with one folder of pictures for each class, named as the class (underscores are spaces); of a folder that "
+        "holds test/, or a split that a run has made, its test pictures.",
     )
     add_model(made)
-    made.add_argument("--root", required=True, type=Path, metavar="DIR", help="the labelled pictures")
+    made.add_argument("--root", required=True, type=Path, metavar="DIR", help="the labelled pictures, or a split file")
     made.add_argument("-o", "--output", type=Path, metavar="DIR", help="write classes.csv and confusion.csv there")
     made.add_argument("--picture", type=Path, metavar="FILE", help="draw the confusion matrix: .png, .svg, .pdf")
     made.add_argument("--predictions", action="store_true", help="with -o: also predictions.csv, the answer to each")
@@ -45,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.picture is not None:
         require_drawable(options.picture)
     model = load_model(options)
-    paths, labels = labelled(options.root, model.classes)
+    paths, labels = labelled(options.root, model.classes, "test", split_of(model))
     logits = model.logits(paths, options.batch_size) / model.temperature
     answers = logits.argmax(dim=-1).tolist()
     names = model.classes
@@ -69,36 +68,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.picture is not None:
         draw(confusion, options.picture)
     return 0
-
-
-def labelled(root: Path, classes: Sequence[str], part: str = "test") -> tuple[list[Path], list[int]]:
-    """The pictures of a folder of class folders, and the places of their classes among ``classes``.
-
-    Args:
-        root: the folder; one called ``part`` in it is taken where it is there.
-        classes: of the model.
-        part: as told.
-
-    Raises:
-        CasPLError: if there are none, or a folder is of no class.
-    """
-    root = root / part if (root / part).is_dir() else root
-    places = {name.lower(): place for place, name in enumerate(classes)}
-    folders = {name: name.replace("_", " ").lower() for name in class_folders(root)}
-    unknown = [name for name, read in folders.items() if read not in places]
-    if unknown or not folders:
-        what = f"the folder {unknown[0]!r} is of none of the model's" if unknown else "there are no folders of the"
-        raise CasPLError(
-            f"{root}: {what} {len(classes)} classes ({', '.join(classes[:3])}, ...): rename it, or name all classes "
-            "with --classes"
-        )
-    paths: list[Path] = []
-    labels: list[int] = []
-    for name, read in folders.items():
-        found = pictures_below(root / name)
-        paths += found
-        labels += [places[read]] * len(found)
-    return paths, labels
 
 
 def calibration_error(logits: Tensor, labels: Tensor, bins: int = BINS) -> float:

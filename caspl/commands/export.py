@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from caspl.commands.model import add_model, load_model
+from caspl.predictor.merged import is_merged
 from caspl.predictor.onnx import TEXT, open_text
 
 
@@ -26,6 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns the exit code."""
     options = parser().parse_args(arguments)
     model = load_model(options)
+    if is_merged(options.output):
+        print(f"{options.output} holds a predictor, which is written over", file=sys.stderr)
     folder = model.export(options.output, onnx=options.onnx)
     files = ", ".join(sorted(path.name for path in folder.iterdir()))
     print(f"wrote {folder}: {files}")

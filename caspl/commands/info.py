@@ -12,10 +12,11 @@ from torch.nn import functional as F
 
 from caspl.build import read_built
 from caspl.checkpoint import Checkpoint
-from caspl.commands.card import card
+from caspl.commands.card import card, records_of
 from caspl.errors import CasPLError
 from caspl.hub import local
 from caspl.predictor.merged import is_merged, read_merged
+from caspl.results.record import RunRecord
 from caspl.store import Store
 from caspl.store.header import FILE as STORE
 from caspl.towers import CLIP
@@ -54,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         said = {"kind": "exported predictor", "classes": classifier.classnames, "pixels": pixels.as_dict(), **about}
     else:
         found = read_built(options.file, options.epoch, heads=True)
-        said = describe(found)
+        said = describe(found) | {"tested": [_test(record) for record in records_of(options.file)]}
         if options.words is not None:
             said["words"] = nearest_words(found, load_clip(options.student or found.student), options.words)
     if options.card:
@@ -96,6 +97,13 @@ def _texts(found: Checkpoint) -> dict[str, Any]:
     return {"templates": list(found.description["texts"]["class"]["templates"])}
 
 
+def _test(record: RunRecord) -> str:
+    accuracy = "no number" if record.accuracy is None else f"{record.accuracy:.2f}%"
+    when = f", {record.finished[:10]}" if record.finished else ""
+    classes = "" if record.classes == "all" else f" {record.classes} classes"
+    return f"{record.trainer} on {record.dataset}{classes}: {accuracy} of {record.test_images} pictures{when}"
+
+
 def nearest_words(found: Checkpoint, clip: CLIP, most: int = 3) -> dict[str, list[list[str]]]:
     """The vocabulary's nearest words to each text token of the first layer, as CoOp shows them (arXiv 2109.01134,
     section 4.3): by Euclidean distance, with that distance.
@@ -135,11 +143,19 @@ def _lines(said: Mapping[str, Any]) -> str:
         if key == "words":
             for name, tokens in value.items():
                 lines += [f"{name} {number}: {', '.join(words)}" for number, words in enumerate(tokens, start=1)]
-            continue
-        if isinstance(value, Mapping):
-            value = ", ".join(f"{name} {one}" for name, one in value.items())
-        elif isinstance(value, list):
-            count = f"{len(value)}: " if key == "classes" else ""
-            value = count + ", ".join(map(str, value[:10])) + (", ..." if len(value) > 10 else "")
-        lines.append(f"{key:<{width}}  {value or '-'}")
+        else:
+            lines.append(f"{key.replace('_', ' '):<{width}}  {_told(value, key) or '-'}")
     return "\n".join(lines)
+
+
+def _told(value: Any, key: str = "") -> str:
+    """A value in words."""
+    if isinstance(value, Mapping):
+        parts = (f"({_told(one)})" if isinstance(one, Mapping) else _told(one) for one in value.values())
+        return ", ".join(f"{name} {part}" for name, part in zip(value, parts, strict=True) if part)
+    if isinstance(value, list | tuple):
+        shown = ", ".join(map(_told, value[:10])) + (", ..." if len(value) > 10 else "")
+        return f"{len(value)}: {shown}" if key == "classes" else shown
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "" if value is None else str(value)

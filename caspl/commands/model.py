@@ -46,7 +46,8 @@ def read_classes(given: list[str] | None) -> list[str] | None:
     try:
         lines = Path(given[0]).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise CasPLError(f"the class names in {given[0]} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else "it is no text in UTF-8"
+        raise CasPLError(f"the class names in {given[0]} cannot be read: {why}") from error
     names = [line.strip() for line in lines if line.strip()]
     if not names:
         raise CasPLError(f"{given[0]} holds no class names; write one a line")

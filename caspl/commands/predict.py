@@ -22,7 +22,11 @@ UNKNOWN = "none of these"
 
 def parser() -> argparse.ArgumentParser:
     """The command line's options."""
-    made = argparse.ArgumentParser(prog="caspl predict", description="The likeliest classes of pictures.")
+    made = argparse.ArgumentParser(
+        prog="caspl predict",
+        description="The likeliest classes of pictures.",
+        epilog="Exit codes: 0 all is well, 1 some pictures could not be read, 2 wrong input.",
+    )
     add_model(made)
     made.add_argument("images", nargs="+", metavar="IMAGE", help="pictures, or folders of them")
     made.add_argument("--top", type=int, default=5, metavar="K", help="classes to show (default: 5)")
@@ -43,10 +47,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not Path(str(picture)).is_file():
             raise CasPLError(f"there is no picture {picture}")
     model = load_model(options)
-    found = model.stream(pictures, options.top, options.batch_size, options.threshold)
+    broken: list[Picture] = []
+
+    def unread(picture: Picture, error: CasPLError) -> None:
+        broken.append(picture)
+        tqdm.write(f"error: {error}", file=sys.stderr)
+
+    found = model.stream(pictures, options.top, options.batch_size, options.threshold, unread)
     bar = tqdm(found, total=len(pictures), unit="picture", disable=None, file=sys.stderr)
     {"text": _text, "csv": _csv, "json": _json}[options.format](iter(bar))
-    return 0
+    if broken:
+        print(f"{len(broken)} of {len(pictures)} pictures could not be read and have no answer", file=sys.stderr)
+    return 1 if broken else 0
 
 
 def _text(found: Iterator[Prediction]) -> None:

@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line's options."""
     made = argparse.ArgumentParser(
         prog="python -m caspl.data",
-        description="List, check and get the fifteen published data sets.",
+        description="List, check and get the fifteen published data sets; check a folder of your own.",
         epilog="Exit codes: 0 all is well, 1 something is missing or wrong, 2 wrong input.",
     )
     commands = made.add_subparsers(dest="command", required=True)
@@ -96,7 +96,10 @@ def _list(chosen: list[Published], options: argparse.Namespace) -> int:
 def _check(options: argparse.Namespace) -> int:
     own = [name for name in options.names if _is_own(name)]
     names = [name for name in options.names if name not in own]
-    chosen = _chosen(names) if names else []
+    try:
+        chosen = _chosen(names) if names else []
+    except CasPLError as error:
+        raise CasPLError(f"{error}; nor is there a folder of that name") from error
     if chosen:
         _require_root(options.root)
     codes = [_report(published, check(published, options.root, options.decode)) for published in chosen]

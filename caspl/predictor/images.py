@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import IO, Any
@@ -133,11 +134,40 @@ def pictures_below(folder: Path) -> list[Path]:
     return found
 
 
-def batches(pictures: Iterable[Picture], transform: Transform, size: int) -> Iterator[tuple[Sequence[Picture], Tensor]]:
-    """Batches (n, 3, size, size) with what they were made from, one after the other; files are decoded in threads."""
+def batches(
+    pictures: Iterable[Picture],
+    transform: Transform,
+    size: int,
+    unread: Callable[[Picture, CasPLError], object] | None = None,
+) -> Iterator[tuple[Sequence[Picture], Tensor]]:
+    """Batches (n, 3, size, size) with what they were made from, one after the other; files are decoded in threads.
+
+    Args:
+        pictures: see :func:`pictures_of`.
+        transform: makes pixels of them.
+        size: of a batch.
+        unread: is told of each that cannot be read, which is left out; None raises the error.
+    """
     if size < 1:
         raise CasPLError(f"a batch holds at least one picture, not {size}")
     rest = iter(pictures)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
         while some := list(islice(rest, size)):
-            yield some, torch.stack(list(pool.map(transform, some)))
+            if unread is None:
+                yield some, torch.stack(list(pool.map(transform, some)))
+                continue
+            read = []
+            for picture, found in zip(some, pool.map(partial(_tried, transform), some), strict=True):
+                if isinstance(found, CasPLError):
+                    unread(picture, found)
+                else:
+                    read.append((picture, found))
+            if read:
+                yield [picture for picture, _ in read], torch.stack([pixels for _, pixels in read])
+
+
+def _tried(transform: Transform, picture: Picture) -> Tensor | CasPLError:
+    try:
+        return transform(picture)
+    except CasPLError as error:
+        return error

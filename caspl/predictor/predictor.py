@@ -145,12 +145,22 @@ class Predictor:
         return list(self.stream(pictures, top, batch_size, threshold))
 
     def stream(
-        self, pictures: Any, top: int = 5, batch_size: int = BATCH, threshold: float = 0.0
+        self,
+        pictures: Any,
+        top: int = 5,
+        batch_size: int = BATCH,
+        threshold: float = 0.0,
+        unread: Callable[[Picture, CasPLError], object] | None = None,
     ) -> Iterator[Prediction]:
-        """As :meth:`predict`, one after the other: a folder of any size takes the memory of a batch."""
+        """As :meth:`predict`, one after the other: a folder of any size takes the memory of a batch.
+
+        Args:
+            pictures, top, batch_size, threshold: see :meth:`predict`.
+            unread: is told of each picture that cannot be read, which is left out; None raises the error.
+        """
         if top < 1:
             raise CasPLError(f"at least one class is shown, not {top}")
-        for some, logits in self._each(pictures, batch_size, lambda pixels: self.classifier(pixels)):
+        for some, logits in self._each(pictures, batch_size, lambda pixels: self.classifier(pixels), unread):
             likely = (logits / self.temperature).softmax(dim=-1).topk(min(top, logits.shape[1]))
             for picture, values, places in zip(some, likely.values.tolist(), likely.indices.tolist(), strict=True):
                 answers = [
@@ -241,9 +251,13 @@ class Predictor:
         return torch.cat(found)
 
     def _each(
-        self, pictures: Any, batch_size: int, compute: Callable[[Tensor], Tensor]
+        self,
+        pictures: Any,
+        batch_size: int,
+        compute: Callable[[Tensor], Tensor],
+        unread: Callable[[Picture, CasPLError], object] | None = None,
     ) -> Iterator[tuple[Sequence[Picture], Tensor]]:
-        for some, pixels in batches(pictures_of(pictures), self.transform, batch_size):
+        for some, pixels in batches(pictures_of(pictures), self.transform, batch_size, unread):
             with torch.no_grad(), self._computing():
                 found = compute(pixels.to(self.device)).float().cpu()
             yield some, found
