@@ -143,8 +143,11 @@ def _lines(said: Mapping[str, Any]) -> str:
         if key == "words":
             for name, tokens in value.items():
                 lines += [f"{name} {number}: {', '.join(words)}" for number, words in enumerate(tokens, start=1)]
-        else:
-            lines.append(f"{key.replace('_', ' '):<{width}}  {_told(value, key) or '-'}")
+            continue
+        each = [f"{name} {_told(one)}" for name, one in value.items()] if key == "tensors" else [_told(value, key)]
+        each = value if key == "tested" else each
+        heads = [key.replace("_", " "), *[""] * len(each)]
+        lines += [f"{head:<{width}}  {one or '-'}" for head, one in zip(heads, each or ["-"], strict=False)]
     return "\n".join(lines)
 
 
@@ -153,6 +156,8 @@ def _told(value: Any, key: str = "") -> str:
     if isinstance(value, Mapping):
         parts = (f"({_told(one)})" if isinstance(one, Mapping) else _told(one) for one in value.values())
         return ", ".join(f"{name} {part}" for name, part in zip(value, parts, strict=True) if part)
+    if isinstance(value, list | tuple) and value and not isinstance(value[0], str):
+        return (" x " if isinstance(value[0], int) else " ").join(map(_told, value))
     if isinstance(value, list | tuple):
         shown = ", ".join(map(_told, value[:10])) + (", ..." if len(value) > 10 else "")
         return f"{len(value)}: {shown}" if key == "classes" else shown
