@@ -14,7 +14,7 @@ from caspl.classifier import Classifier
 from caspl.errors import CasPLError
 from caspl.model import PromptedCLIP
 from caspl.probe import head_of
-from caspl.prompts import AnyTexts, Prompts, Segment
+from caspl.prompts import AnyTexts, Prompts, Segment, VisionCascade
 from caspl.prompts.given import GivenTexts
 from caspl.towers import CLIP
 from caspl.zoo import load_clip, require_student, weights_hash
@@ -58,7 +58,7 @@ def read_built(path: str | Path, epoch: int | None = None, heads: bool = False) 
         )
     if not found.description and not found.head:
         raise CasPLError(
-            f"{found.path} does not say how its model is built, as files before version 0.2.0 do not: evaluate it with "
+            f"{found.path} does not say how its model is built, as those that earlier versions wrote: evaluate it with "
             "--eval-only and the config of its training"
         )
     return found
@@ -77,7 +77,13 @@ def build_model(found: Checkpoint, clip: CLIP, classnames: Sequence[str] | None 
     if not names:
         raise CasPLError(f"{found.path} does not name its classes: name them")
     text, vision = prompts.cascade()
-    text = text if found.given is None else GivenTexts(*found.given)
+    if (found.given is None) != (prompts.combine != "given"):
+        raise CasPLError(
+            f"{found.path} is damaged: it lacks the features of classes, or has some that it has no use for"
+        )
+    if found.given is not None:
+        _require_width(found, vision, clip, found.given[1].shape[1])
+        text = GivenTexts(*found.given)
     specific = class_specific(text)
     if specific and [name.replace("_", " ") for name in names] != list(found.classnames):
         raise CasPLError(f"the tokens {specific[0]!r} of {found.path} are class-specific: they fit no other classes")
@@ -98,6 +104,7 @@ def build_headed(found: Checkpoint, clip: CLIP) -> Classifier:
     _load({"vision": vision.segments}, found)
     scale = clip.logit_scale.detach().float().exp()
     head = head_of(str(found.path), found.head["kind"], _below(found.tensors, "head."), float(scale))
+    _require_width(found, vision, clip, head.width)
     if head.classes != len(found.classnames):
         raise CasPLError(
             f"{found.path} is damaged: it names {len(found.classnames)} classes, its head has {head.classes}"
@@ -121,6 +128,16 @@ def boosting_prompts(text: Tensor | None, vision: Tensor | None) -> Prompts:
 def class_specific(text: AnyTexts) -> list[str]:
     """Names of the segments whose tokens are each class's own."""
     return [s.name for s in text.segments.values() if isinstance(s, Segment) and s.class_specific]
+
+
+def _require_width(found: Checkpoint, vision: VisionCascade, clip: CLIP, width: int) -> None:
+    """Refuse what classifies images by another number of features than they have."""
+    try:
+        images = vision.widened(clip.sizes.embed_dim)
+    except ValueError as error:
+        raise CasPLError(f"{found.path} is damaged: {error}") from error
+    if images != width:
+        raise CasPLError(f"{found.path} is damaged: images have {images} features, and {width} are judged")
 
 
 def _load(towers: Mapping[str, nn.ModuleDict], found: Checkpoint) -> None:

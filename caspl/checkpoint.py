@@ -172,7 +172,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             f"{CONVERT.format(path)}"
         )
     about = state[ABOUT]
-    tensors = {name: value for name, value in state.items() if name != ABOUT}
+    tensors = {_renamed(name): value for name, value in state.items() if name != ABOUT}
     for name, value in tensors.items():
         if not isinstance(value, Tensor) or not value.is_floating_point() or not value.numel():
             raise CasPLError(f"{path} is a damaged checkpoint: {name} is no tensor of numbers")
@@ -193,7 +193,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             trained_on=dict(about.get("trained_on") or {}),
             library=str(about.get("library", "")),
             given=_given(about.get("given")),
-            head=dict(about.get("head") or {}),
+            head=_head(about.get("head")),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise CasPLError(f"{path} is a damaged checkpoint: what it says of itself lacks {error}") from error
@@ -213,6 +213,24 @@ def _given(said: Any) -> tuple[tuple[str, ...], Tensor] | None:
     if not features.is_floating_point() or not features.isfinite().all():
         raise ValueError("finite features of its classes")
     return tuple(map(str, names)), features.float()
+
+
+def _head(said: Any) -> dict[str, Any]:
+    """What is said of a head.
+
+    Raises:
+        KeyError, TypeError: if it is damaged.
+    """
+    if not said:
+        return {}
+    if not isinstance(said["kind"], str) or not isinstance(said["prompts"], Mapping):
+        raise TypeError("what kind of head it has")
+    return dict(said)
+
+
+def _renamed(name: str) -> str:
+    """As it is called today: PromptKD's projector was no segment at first."""
+    return f"vision.{name}" if name.startswith("projector.") else name
 
 
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,9 @@ from caspl.boosting.file import KEY
 from caspl.build import load_model
 from caspl.checkpoint import ABOUT
 from caspl.errors import CasPLError
+from caspl.head import HEADS
 from caspl.prompts import Prompts, Segment, normal_tokens
+from caspl.prompts.segment import KINDS
 from caspl.towers import CLIP
 from caspl.zoo import weights_hash
 from tests.cases import CASES, Case
@@ -22,9 +26,9 @@ from tests.conftest import CLASSES, boosting_file
 from tests.tiny_clip import SIZES, tiny_clip, tiny_state_dict
 from tests.trainers.building import batch, build, logits
 
-KINDS = {case.trainer for case in CASES[:9]} | {"BayesPrompt", "COMMA", "CoPrompt", "LASP", "PromptKD"}
+SOME = {case.trainer for case in CASES[:9]} | {"BayesPrompt", "COMMA", "CoPrompt", "LASP", "PromptKD"}
 """Trainers whose segments differ from each other's."""
-LEARNING = [case for case in CASES if case.trained and case.trainer in KINDS]
+LEARNING = [case for case in CASES if case.trained and case.trainer in SOME]
 PAIRS = [(case, boosted) for case in LEARNING for boosted in (False, True)]
 NAMES = [("CasPL_" if boosted else "") + case.trainer for case, boosted in PAIRS]
 
@@ -150,3 +154,17 @@ def test_boosting_files_of_both_formats(tmp_path: Path) -> None:
     save_file({"text": torch.zeros(1, 2, 3)}, tmp_path / "old.safetensors", {KEY: json.dumps(content | {"format": 1})})
     header = read_boosting(tmp_path / "old.safetensors").header
     assert (header.format, header.description, header.split, header.steps) == (1, None, "", 0)
+
+
+def test_a_process_that_knows_no_trainer_knows_all_kinds() -> None:
+    """Of segments and heads that the library itself brings."""
+    lines = (
+        "import caspl.build; from caspl.prompts.segment import KINDS; from caspl.head import HEADS; "
+        "print(sorted(KINDS), sorted(HEADS))"
+    )
+    said = subprocess.run([sys.executable, "-c", lines], capture_output=True, text=True, check=True).stdout
+    here = [
+        sorted(name for name, kind in kinds.items() if kind.__module__.startswith("caspl.")) for kinds in (KINDS, HEADS)
+    ]
+    assert "projector" in here[0]
+    assert said == f"{here[0]} {here[1]}\n"

@@ -89,9 +89,10 @@ def test_base_to_new_and_few_shot(
 def require_use(
     run: Path, tested: Path, folder: Path, capsys: pytest.CaptureFixture[str], classes: Sequence[str] = ()
 ) -> set[str]:
-    """What a run has left predicts a picture by the command, and by ONNX answers a whole test as its trainer did.
+    """What a run has left predicts a picture by the command, and its ONNX file a whole test: logits are those of
+    caspl.load, classes those that the trainer answered.
 
-    Returns the classes that were answered.
+    Returns these.
 
     Args:
         run: that has trained.

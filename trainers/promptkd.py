@@ -19,10 +19,9 @@ from caspl.dassl.student import given_pixels
 from caspl.errors import CasPLError, advising
 from caspl.losses import distillation
 from caspl.model import Output, PromptedCLIP
-from caspl.prompts import Prompts, vision_tokens
+from caspl.prompts import Projector, Prompts, vision_tokens
 from caspl.prompts.described import mean_features
 from caspl.prompts.given import GivenTexts
-from caspl.prompts.projector import Projector
 from caspl.step import Batch, Terms
 from caspl.step.graph import Recorder
 from caspl.teachers import CLIPTeacher
@@ -108,7 +107,7 @@ class PromptKD(KeptTeacher, PromptTrainer):
         with advising(STAGE_1), self.precision.compute():
             self.teacher = self._teacher(names)
         projector = Projector("projector", clip.sizes.embed_dim, self.teacher.text.shape[1], self.group)
-        prompts = Prompts(vision=(*prompts.vision, projector))
+        prompts = Prompts(vision=(*prompts.vision, projector), combine="given")
         texts = GivenTexts(names, self.teacher.text, self.class_features)
         model = PromptedCLIP(clip, texts, prompts.cascade()[1], classnames, prompts.describe()).to(self.device)
         self._learner = model if names == list(classnames) else model.for_classes(names)

@@ -28,8 +28,9 @@ def card(said: Mapping[str, Any], path: Path) -> str:
     trained = dict(said.get("trained on") or said.get("trained_on") or {})
     front = {"library_name": "caspl", "license": "other", "pipeline_tag": "zero-shot-image-classification"}
     tags = ["clip", "prompt-learning", "caspl", *([str(trained["dataset"]).lower()] if trained.get("dataset") else [])]
+    what = "A classifier on features" if "classifies" in said else "Prompt tokens"
     lines = ["---", *(f"{key}: {value}" for key, value in front.items()), "tags:", *(f"- {tag}" for tag in tags), "---"]
-    lines += ["", f"# {name}", "", f"Prompt tokens for CLIP ({student}), a {said['kind']} of [CasPL]({PAPER}).", ""]
+    lines += ["", f"# {name}", "", f"{what} for CLIP ({student}), a {said['kind']} of [CasPL]({PAPER}).", ""]
     rows = {"student": said.get("student"), **trained, "parameters": said.get("parameters")}
     lines += ["| | |", "|---|---|"]
     lines += [f"| {key} | {_cell(value)} |" for key, value in rows.items() if value not in (None, "", {})]

@@ -33,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     folder = model.export(options.output, onnx=options.onnx)
     files = ", ".join(sorted(path.name for path in folder.iterdir()))
     print(f"wrote {folder}: {files}")
-    if options.onnx and model.model is not None and (why := open_text(model.model)) is not None:
+    why = "a head classifies" if model.model is None else open_text(model.model)
+    if options.onnx and why is not None:
         print(f"without {TEXT}: {why}; its class names are fixed")
     print(f"try it: caspl predict {folder} PICTURE")
     return 0

@@ -53,6 +53,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise CasPLError(f"{options.file} is an exported predictor, which has no text tokens: name its run")
         classifier, pixels, about = read_merged(options.file)
         said = {"kind": "exported predictor", "classes": classifier.classnames, "pixels": pixels.as_dict(), **about}
+        if classifier.head is not None:
+            said["classifies"] = _head(classifier.head.kind)
     else:
         found = read_built(options.file, options.epoch, heads=True)
         said = describe(found) | {"tested": [_test(record) for record in records_of(options.file)]}
@@ -91,10 +93,14 @@ def describe(found: Checkpoint) -> dict[str, Any]:
 def _texts(found: Checkpoint) -> dict[str, Any]:
     """Where the features of its classes come from."""
     if found.head:
-        return {"classifies": f"a head behind the image tower ({found.head['kind']})"}
+        return {"classifies": _head(found.head["kind"])}
     if found.given is not None:
         return {"class features": f"a teacher's, of {len(found.given[0])} classes"}
     return {"templates": list(found.description["texts"]["class"]["templates"])}
+
+
+def _head(kind: str) -> str:
+    return f"a head behind the image tower ({kind})"
 
 
 def _test(record: RunRecord) -> str:

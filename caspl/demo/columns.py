@@ -86,14 +86,11 @@ class Prompted:
     def __init__(self, title: str, what: str, predictor: Predictor) -> None:
         self.title, self.predictor = title, predictor
         self.what = what + (", calibrated" if predictor.temperature != 1 else "")
-        self._whole = predictor.classifier  # a merged one has no others than these classes
 
     def probabilities(self, picture: Image.Image, classes: Sequence[str]) -> list[float]:
         """See :meth:`Column.probabilities`."""
         names = [name.replace("_", " ") for name in classes]
         if names != self.predictor.classes:
-            if self.predictor.model is None:
-                self.predictor.classifier = self._whole
             self.predictor.set_classes(names)
         return _listed(self.predictor.logits(picture) / self.predictor.temperature)
 
@@ -161,13 +158,14 @@ def _learned(found: Checkpoint, clip: CLIP, model: Predictor) -> list[Column]:
     text, vision = boosting_tokens(found)
     if all(name.endswith(".boosting.values") for name in found.tensors):
         return [Prompted("Boosted", f"{found.student} with boosting tokens", model)]
+    what = "a classifier on kept features" if found.head else "adapting tokens"
     if text is None and vision is None:
-        return [Prompted("Adapted", f"adapting tokens{_trained(found)}", model)]
+        return [Prompted("Adapted", f"{what}{_trained(found)}", model)]
     boosted = PromptedCLIP.of(clip, boosting_prompts(text, vision), model.classes).eval().requires_grad_(False)
     alone = Predictor(boosted.fixed(), model.pixels, boosted, {}, model.device, model.precision)
     return [
         Prompted("Boosted", f"{found.student} with the run’s boosting tokens alone", alone),
-        Prompted("Cascade", f"boosting and adapting tokens{_trained(found)}", model),
+        Prompted("Cascade", f"boosting tokens and {what}{_trained(found)}", model),
     ]
 
 

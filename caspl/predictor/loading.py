@@ -60,7 +60,7 @@ def load(
         "trained_on": dict(found.trained_on),
         "source": found.path.name,
     }
-    tokens = tokens_hash(found.tensors)
+    tokens = tokens_hash(found.tensors if found.given is None else {**found.tensors, "given": found.given[1]})
     if found.head:
         made = Predictor(build_headed(found, clip), pixels, None, about, device, precision, 1.0, tokens, clip)
         made = made.set_classes(classes) if classes is not None else made

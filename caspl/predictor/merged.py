@@ -2,7 +2,8 @@
 
 ``predictor.safetensors`` holds the image tower under OpenAI's names (``visual.``), the values of its tokens
 (``tokens.<segment>.<layer>``), what changes its features (``heads.<segment>``), the matrix of class features, or one
-for each sample of them, and the scale; ``predictor.json`` says how they fit.
+for each sample of them, or what classifies in their place (``classifies.``), and the scale; ``predictor.json`` says how
+they fit.
 """
 
 from __future__ import annotations
@@ -170,11 +171,9 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     with torch.device("meta"):
         tower = VisionTower(sizes, header["activation"])
         heads = segments_of(header.get("heads") or {})
-    width = sizes.embed_dim
     for name, head in heads.items():
         if not isinstance(head, Beside):
             raise TypeError(f"{name} is no head")
-        width = head.widened(width)
         start = f"heads.{name}."
         own = {key.removeprefix(start): value.float() for key, value in tensors.items() if key.startswith(start)}
         head.load_state_dict(own, strict=True, assign=True)
@@ -182,11 +181,13 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     if (features is None) == (behind is None):
         raise ValueError("either features of classes or a head classify")
     known = (behind.classes, behind.width) if behind is not None else _sizes(features)
+    cascade = VisionCascade([*segments, *heads.values()])
+    width = cascade.widened(sizes.embed_dim)
     if known != (len(names), width):
         raise ValueError(f"{len(names)} classes and {width} features of an image, but {known} of what classifies")
     weights = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
     tower.load_state_dict(weights, strict=True, assign=True)
-    cascade, features = VisionCascade([*segments, *heads.values()]), None if features is None else features.float()
+    features = None if features is None else features.float()
     made = Classifier(tower, cascade, names, scale.float(), features, head=behind)
     return made.requires_grad_(False).eval()
 

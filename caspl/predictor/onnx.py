@@ -1,6 +1,6 @@
 """A predictor for other programs: the image tower, and the text tower where names stay open, as ONNX.
 
-``image.onnx``: pixels (batch, 3, size, size) -> logits (batch, classes) and features (batch, embed_dim).
+``image.onnx``: pixels (batch, 3, size, size) -> logits (batch, classes) and features (batch, embed_dim), normalised.
 ``text.onnx``: token ids (names, tokens) and the place of the end token (names,) -> features (names, embed_dim);
 the ids are those of the name with all behind it, as :func:`name_ids` gives them, padded with zeros. Both are checked
 against onnxruntime when they are written.
@@ -26,6 +26,7 @@ from caspl.files import write_atomically
 from caspl.model import PromptedCLIP
 from caspl.predictor.merged import require_mergeable
 from caspl.prompts import Described, TextCascade
+from caspl.prompts.given import GivenTexts
 from caspl.towers.text import TextTower
 
 MOST_OFF = 1e-4
@@ -74,6 +75,8 @@ def export_onnx(folder: str | Path, classifier: Classifier, size: int, model: Pr
 def open_text(model: PromptedCLIP) -> str | None:
     """Why a model's text tower takes no other names in an ONNX file; None where it does."""
     text = model.text
+    if isinstance(text, GivenTexts):
+        return "its class features are a teacher's"
     if not isinstance(text, TextCascade):
         return "it averages several texts a class"
     if any(isinstance(segment, Described) for segment in text.segments.values()):

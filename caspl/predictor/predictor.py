@@ -85,6 +85,7 @@ class Predictor:
             raise CasPLError(f"unknown precision {precision!r}: {hint(precision, PRECISIONS)}")
         self.classifier, self.model = classifier, model
         self.clip = model.clip if model is not None else clip
+        self._whole = classifier if model is None else None  # that has all classes which there are
         self.pixels, self.about = pixels, dict(about or {})
         self.precision, self.temperature, self.tokens = precision, temperature, tokens
         self.transform = Transform(pixels)
@@ -104,7 +105,7 @@ class Predictor:
         """
         try:
             self.device = torch.device(device)
-            for part in (self.model, self.classifier):
+            for part in (self.model, self.clip, self._whole, self.classifier):
                 if isinstance(part, nn.Module):
                     part.to(self.device)
         except (RuntimeError, AssertionError) as error:
@@ -274,11 +275,13 @@ class Predictor:
             raise CasPLError(f"the tokens {specific[0]!r} are class-specific: they fit no other classes")
 
     def _some(self, names: Sequence[str]) -> Classifier:
-        """The classifier with some of its classes."""
-        places = {name: place for place, name in enumerate(self.classifier.classnames)}
+        """The classifier with some of the classes that there are."""
+        whole = self._whole
+        assert whole is not None
+        places = {name: place for place, name in enumerate(whole.classnames)}
         unknown = [name for name in names if name.replace("_", " ") not in places]
         if unknown:
-            if self.classifier.head is not None:
+            if whole.head is not None:
                 raise CasPLError(
                     f"the head of this model was made for {len(places)} classes, and {unknown[0]!r} is none of them"
                 )
@@ -286,7 +289,7 @@ class Predictor:
                 f"this predictor was merged for {len(places)} classes and has no text tower, so that {unknown[0]!r} is "
                 "not to be had: load the run that it came from, or export one with these classes"
             )
-        return self.classifier.only([places[name.replace("_", " ")] for name in names])
+        return whole.only([places[name.replace("_", " ")] for name in names])
 
     def __repr__(self) -> str:
         shown = ", ".join(self.classes[:3]) + (", ..." if len(self.classes) > 3 else "")

@@ -98,6 +98,8 @@ class Cache(Head, kind="cache"):
         width, images, device = self.keys.shape[1], tensors["labels"].numel(), self.keys.device
         kept_by = {"keys": (images, width), "labels": (images,), "text": (known, width)}
         require_shapes(tensors, {**kept_by, "alpha": (), "beta": ()})
+        if not images or not len(classes):
+            raise ValueError("there are no images or no classes")
         if not 0 <= tensors["labels"].min() <= tensors["labels"].max() < known:
             raise ValueError(f"a label is none of its {known} classes")
         place = torch.full((known,), -1, device=tensors["labels"].device)
@@ -108,7 +110,9 @@ class Cache(Head, kind="cache"):
         self.labels = labels[kept].float().to(device)
         self.text = tensors["text"][torch.as_tensor(classes)].to(device)
         self.alpha, self.beta = tensors["alpha"].to(device), tensors["beta"].to(device)
-        self.values = F.one_hot(labels[kept], len(classes)).float().to(device)
+        # By place: a class that is asked for twice has two columns.
+        whole = F.one_hot(tensors["labels"][kept].long(), known).float()
+        self.values = whole[:, torch.as_tensor(classes, device=whole.device)].to(device)
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from caspl.prompts.coupling import Coupled, ImageConditioned
 from caspl.prompts.described import Described
 from caspl.prompts.generated import Generated
 from caspl.prompts.initial import normal_tokens, word_tokens
+from caspl.prompts.projector import Projector
 from caspl.prompts.prompts import Prompts, Texts
 from caspl.prompts.sampled import Sampled
 from caspl.prompts.segment import AnySegment, Segment
@@ -32,6 +33,7 @@ __all__ = [
     "Generated",
     "ImageConditioned",
     "Norms",
+    "Projector",
     "Prompts",
     "Sampled",
     "Segment",

@@ -28,10 +28,6 @@ class Beside(AnySegment):
     def tokens(self, layer: int, condition: Tensor | None = None) -> Tensor:
         raise ValueError(f"{self.name!r} has no tokens")
 
-    def widened(self, width: int) -> int:
-        """How wide features of this width are behind it."""
-        return width
-
     @torch.no_grad()
     def fixed(self) -> AnySegment:
         return copy.deepcopy(self).requires_grad_(False)

@@ -34,6 +34,8 @@ class Projector(Beside, kind="projector"):
             return self.last(F.relu(self.norm(self.first(features.float()))))
 
     def widened(self, width: int) -> int:
+        if width != self.first.in_features:
+            raise ValueError(f"{self.name!r} takes {self.first.in_features} features, not {width}")
         return self.last.out_features
 
     def describe(self) -> dict[str, Any]:

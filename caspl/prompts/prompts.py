@@ -86,7 +86,8 @@ class Prompts(Texts):
         vision: segments of the image tower.
         others: further sets of texts by name, with segments of their own, e.g. ``negative``.
         combine: what becomes of several sets: ``stack`` keeps them apart (see :class:`caspl.model.Output`), ``mean``
-            averages the normalised features of all their texts.
+            averages the normalised features of all their texts. ``given`` says that another model gives the features
+            of classes (:class:`caspl.prompts.given.GivenTexts`), and that these texts are none.
     """
 
     vision: Sequence[AnySegment] = ()
@@ -139,8 +140,8 @@ class Prompts(Texts):
         return self.behind(boosting)._cascade()
 
     def _cascade(self) -> tuple[AnyTexts, VisionCascade]:
-        if self.combine not in ("stack", "mean"):
-            raise ValueError(f"sets of texts are combined by stack or mean, not {self.combine!r}")
+        if self.combine not in ("stack", "mean", "given"):
+            raise ValueError(f"sets of texts are combined by stack or mean, or given, not {self.combine!r}")
         sets = {name: texts.texts() for name, texts in self.sets.items()}
         if self.combine == "mean":
             sets = {"class": [text for texts in sets.values() for text in texts]}

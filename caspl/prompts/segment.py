@@ -109,6 +109,14 @@ class AnySegment(nn.Module):
         """What becomes of the tower's features (..., embed_dim) before they are normalised; by default nothing."""
         return features
 
+    def widened(self, width: int) -> int:
+        """How many features :meth:`finish` makes of so many.
+
+        Raises:
+            ValueError: it takes another number of them.
+        """
+        return width
+
     def fixed(self) -> AnySegment:
         """What it is now, as values; later training does not change it."""
         return Fixed(self)

@@ -80,6 +80,16 @@ class VisionCascade(nn.Module):
         segments: list[AnySegment] = list(self.segments.values())  # type: ignore[arg-type]
         return VisionCascade([segment.fixed() for segment in segments])
 
+    def widened(self, width: int) -> int:
+        """How many features images have, of ``width`` that the tower gives.
+
+        Raises:
+            ValueError: a segment takes another number of them.
+        """
+        for segment in self.segments.values():
+            width = segment.widened(width)  # type: ignore[operator]
+        return width
+
     def only(self, names: Sequence[str]) -> VisionCascade:
         """The same segments (shared, not copied), cut to those named."""
         return VisionCascade([s for name, s in self.segments.items() if name in names])  # type: ignore[misc]

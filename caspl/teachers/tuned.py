@@ -81,7 +81,11 @@ def load_tuned(path: str, precision: Precision) -> TunedEncoder:
     Raises:
         CasPLError: there is none, it cannot be read, or its tokens are of its own classes or of each image alone.
     """
-    found = read_built(path)
+    found = read_built(path, heads=True)
+    if found.head or found.given is not None:
+        raise CasPLError(
+            f"{found.path} has no text tower of its own: a teacher gives features of any class name, as PromptSRC does"
+        )
     clip = load_clip(found.student)
     model = build_model(found, clip)
     if model.text.conditional or class_specific(model.text) or model.text.samples:

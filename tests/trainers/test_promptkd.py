@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -174,6 +176,61 @@ def test_its_run_answers_for_the_classes_that_its_teacher_was_asked_for(
         model.encode_text([CLASSES[0], "a tree"])
     assert main(["info", str(tmp_path / "run")]) == 0
     assert f"a teacher's, of {len(CLASSES)} classes" in capsys.readouterr().out
+
+
+def test_a_process_that_knows_no_trainer_loads_it(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(ROW, True, clips, tmp_path)
+    trainer.forward_backward(batch())
+    trainer.save_model(0, str(tmp_path / "run"))
+    caspl.load(tmp_path / "run", device="cpu").export(tmp_path / "merged")
+    lines = "import sys, caspl; [print(caspl.load(path, device='cpu').classes) for path in sys.argv[1:]]"
+    call = [sys.executable, "-c", lines, str(tmp_path / "run"), str(tmp_path / "merged")]
+    assert subprocess.run(call, capture_output=True, text=True, check=True).stdout == 2 * f"{list(CLASSES)}\n"
+
+
+def test_a_student_is_no_teacher(clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(ROW, False, clips, tmp_path)
+    trainer.save_model(0, str(tmp_path / "run"))
+    with pytest.raises(CasPLError, match="has no text tower of its own: a teacher gives"):
+        load_tuned(str(tmp_path / "run"), Precision("fp32", torch.device("cpu")))
+
+
+def test_earlier_files_are_tested(clips: dict[str, str], tmp_path: Path) -> None:
+    """They called the projector otherwise, and could not be built."""
+    trainer = build(ROW, False, clips, tmp_path, OUTPUT_DIR=str(tmp_path / "run"))
+    trainer.train_loader_x = []
+    trainer.before_train()
+    trainer.forward_backward(batch())
+    trainer.save_model(0, str(tmp_path / "run"))
+    expected = logits(trainer)
+    (path,) = (tmp_path / "run").glob("*/model.pth.tar-1")
+    whole = torch.load(path, weights_only=True)
+    state = {name.replace("vision.projector", "projector"): value for name, value in whole["state_dict"].items()}
+    state[ABOUT] = {k: v for k, v in state[ABOUT].items() if k != "given"} | {"description": {}}
+    torch.save(whole | {"state_dict": state}, path)
+    with torch.no_grad():
+        for value in trainer.segments.tensors().values():
+            value.zero_()
+    trainer.load_model(str(tmp_path / "run"))
+    assert torch.equal(logits(trainer), expected)
+    with pytest.raises(CasPLError, match="does not say how its model is built"):
+        caspl.load(tmp_path / "run", device="cpu")
+
+
+@pytest.mark.parametrize("damage", ["none at all", "of another width"])
+def test_class_features_belong_to_the_projector(damage: str, clips: dict[str, str], tmp_path: Path) -> None:
+    trainer = build(ROW, False, clips, tmp_path)
+    trainer.save_model(0, str(tmp_path / "run"))
+    (path,) = (tmp_path / "run").glob("*/model.pth.tar-1")
+    whole = torch.load(path, weights_only=True)
+    names, features = whole["state_dict"][ABOUT].pop("given")
+    if damage == "of another width":
+        whole["state_dict"][ABOUT]["given"] = (names, features[:, 1:])
+    torch.save(whole, path)
+    with pytest.raises(
+        CasPLError, match=r"is damaged: (it lacks the features of classes|images have \d+ features, and)"
+    ):
+        caspl.load(tmp_path / "run", device="cpu")
 
 
 @pytest.mark.parametrize("damage", ["one name less", "a number that is none", "no tensor"])
