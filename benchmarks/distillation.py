@@ -2,13 +2,15 @@
 
 PYTHONPATH=. python benchmarks/distillation.py --classes 10 100 1000 --batches 4 32 --steps 3
 PYTHONPATH=. python benchmarks/distillation.py --classes 100 --batches 32 --images 10000 --epochs 20 --views 5
+MALLOC_MMAP_THRESHOLD_=65536 PYTHONPATH=. python benchmarks/distillation.py --classes 10 100 --only memory
 
 ViT-B/16 from ViT-L/14 with random weights and the published settings. Steps are on decoded images and interleaved:
 the teacher's pass alone (T), the student's step alone (S), a step online and one whose features are read from a store
 on the disk. "gain" is online / store, to be held against 1 + T/S. The whole run is computed from these and from the
 times to decode a view (a JPEG of 500 x 375, one process, no worker beside it) and to encode one for the store. Memory
-is the peak of a step beyond the weights, on a CPU what the process grows by (with MALLOC_MMAP_THRESHOLD_=65536, which
-makes glibc give freed memory back); the teacher's weights stay loaded in either.
+is the peak of a step beyond the weights, on a CPU what the process grows by; the teacher's weights stay loaded in
+either. On a CPU measure memory apart from time: it needs MALLOC_MMAP_THRESHOLD_=65536, which makes glibc give freed
+memory back, and takes time.
 """
 
 from __future__ import annotations
@@ -121,7 +123,13 @@ def measure(
         "built": built,
     }
     found: dict[str, Any] = {"classes": classes, "batch": size}
-    found |= {f"{name} MiB": peak(runs[name], device) for name in ("store", "online")}  # and all is warm
+    if args.only == "time":
+        for name in ("store", "online"):  # so that all is warm
+            runs[name]()
+    else:
+        found |= {f"{name} MiB": peak(runs[name], device) for name in ("store", "online")}
+    if args.only == "memory":
+        return found
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(args.steps):
         for name, run in runs.items():
@@ -150,14 +158,17 @@ def _wait(device: torch.device) -> None:
 
 
 def shown(found: dict[str, Any]) -> str:
-    """One line of the table."""
+    """One line of the table; - for what was not measured."""
+    head = f"| {found['classes']} | {found['batch']} |"
+    memory = " | ".join(f"{found[name]:.0f}" if name in found else "-" for name in ("online MiB", "store MiB"))
+    if "gain" not in found:
+        return f"{head} {memory} |"
     parts = " | ".join(f"{found[name]:.3f}" for name in ("teacher", "student", "online", "store"))
     gains = f"{found['gain']:.2f} | {found['bound']:.2f}"
-    memory = f"{found['online MiB']:.0f} | {found['store MiB']:.0f}"
     first = found["building"] + found["run again"]
     hours = f"{found['run online']:.1f} | {found['building']:.1f} + {found['run again']:.1f}"
     wholes = f"{found['run online'] / first:.2f} | {found['run online'] / found['run again']:.2f}"
-    return f"| {found['classes']} | {found['batch']} | {parts} | {gains} | {memory} | {hours} | {wholes} |"
+    return f"{head} {parts} | {gains} | {memory} | {hours} | {wholes} |"
 
 
 def parser(description: str | None, classes: list[int]) -> argparse.ArgumentParser:
@@ -195,25 +206,30 @@ def main() -> None:
     p.add_argument("--images", type=int, default=10_000, help="of the whole run (default: 10000)")
     p.add_argument("--epochs", type=int, default=20, help="of the whole run (default: 20)")
     p.add_argument("--views", type=int, default=5, help="of each image in the store (default: 5)")
+    p.add_argument("--only", choices=("time", "memory"), help="(default: both)")
     args = p.parse_args()
     device, models = begin(args)
     measured: list[dict[str, Any]] = []
     print(f"{device}, {torch.get_num_threads()} threads, torch {torch.__version__}, {args.mode}; seconds, MiB, hours")
     print(f"whole runs: {args.images} images, {args.epochs} epochs, {args.views} views")
-    print(
-        "| C | batch | T | S | online | store | gain | 1 + T/S | online MiB | store MiB "
-        "| online h | build + run h | in one run | again |"
-    )
+    if args.only == "memory":
+        print("| C | batch | online MiB | store MiB |")
+    else:
+        print(
+            "| C | batch | T | S | online | store | gain | 1 + T/S | online MiB | store MiB "
+            "| online h | build + run h | in one run | again |"
+        )
     for size in args.batches:
         for classes in args.classes:
             with tempfile.TemporaryDirectory() as name:
                 measured.append(measure(models, classes, size, args, device, Path(name)))
             print(shown(measured[-1]), flush=True)
     one = measured[-1]
-    print(
-        f"a view: {1000 * one['decoded']:.1f} ms to decode, {1000 * one['decoded together']:.1f} ms where {args.views} "
-        f"of an image are cut at once, {1000 * one['built'] / CHUNK:.0f} ms to encode for a store"
-    )
+    if args.only != "memory":
+        print(
+            f"a view: {1000 * one['decoded']:.1f} ms to decode, {1000 * one['decoded together']:.1f} ms where "
+            f"{args.views} of an image are cut at once, {1000 * one['built'] / CHUNK:.0f} ms to encode for a store"
+        )
     write(args, device, measured)
 
 
