@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from caspl.errors import first_line
+from caspl.terminal import columns
 
 T = TypeVar("T")
 
@@ -33,7 +35,7 @@ def of_each(paths: Sequence[str], look: Callable[[str], T], title: str) -> list[
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool,
-        tqdm(total=len(paths), desc=title, unit="image", disable=None) as bar,
+        tqdm(total=len(paths), desc=title, unit="image", disable=None, ncols=columns(sys.stderr)) as bar,
     ):
         # Odd metadata is no fault.
         warnings.simplefilter("ignore")
