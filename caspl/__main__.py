@@ -53,6 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
 
 
