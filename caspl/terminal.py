@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from typing import TextIO
-
-COLUMNS = 80
-"""Of a terminal that does not say how many it has."""
+from typing import NamedTuple, TextIO
 
 
-def columns(stream: TextIO) -> int | None:
-    """The width for a progress bar: None where the bar finds it by itself.
+class Shape(NamedTuple):
+    """Of a terminal, for a progress bar; None where the bar finds it by itself."""
 
-    Some terminals, such as those that containers and editors open, say that they have no columns; a bar of that width
-    is a blank line.
+    columns: int | None
+    rows: int | None
+
+
+def shape(stream: TextIO) -> Shape:
+    """The room for a progress bar.
+
+    Some terminals, such as those that containers and editors open, say that they have no columns and rows; a bar of
+    that size is a blank line. They are taken for 80 by 24.
     """
     try:
-        return None if os.get_terminal_size(stream.fileno()).columns else COLUMNS
+        known = all(os.get_terminal_size(stream.fileno()))
     except (OSError, ValueError, AttributeError):  # no terminal
-        return None
+        known = True
+    return Shape(None, None) if known else Shape(80, 24)

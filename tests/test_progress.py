@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import sys
 
 import pytest
 
@@ -61,10 +62,11 @@ def test_what_has_no_steps_has_no_bar() -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="terminals")
-def test_a_terminal_that_tells_no_width() -> None:
+def test_a_terminal_that_tells_no_size(monkeypatch: pytest.MonkeyPatch) -> None:
     mine, its = os.openpty()
     assert os.get_terminal_size(its).columns == 0
     with os.fdopen(its, "w") as stream:
+        monkeypatch.setattr(sys, "stderr", stream)  # of other streams a bar asks no size
         follow(Talk(stream), epochs=1, batches=18)
         said = os.read(mine, 65536).decode()
     os.close(mine)

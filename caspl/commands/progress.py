@@ -8,7 +8,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from caspl.terminal import columns
+from caspl.terminal import shape
 
 LINES = 20
 """At most, of a phase, where no terminal is."""
@@ -79,9 +79,9 @@ class Progress:
         if self._bar is None:
             # What an earlier call has done says nothing of the speed.
             stream = self.talk.stream
-            self._bar = tqdm(
-                total=total, initial=done, desc=self.title, unit="step", file=stream, ncols=columns(stream)
-            )
+            columns, rows = shape(stream)
+            size = {"ncols": columns, "nrows": rows}
+            self._bar = tqdm(total=total, initial=done, desc=self.title, unit="step", file=stream, **size)
         self._bar.update(done - self._bar.n)
 
     def close(self, end: str = "") -> None:
