@@ -20,6 +20,7 @@ from caspl import load
 from caspl.__main__ import main
 from caspl.commands.progress import Talk
 from caspl.commands.stages import Checkout, Stage, length
+from caspl.data.look import LABELS, LEAK
 from caspl.errors import CasPLError
 from tests.runs import REPO
 
@@ -49,13 +50,16 @@ def test_from_pictures_to_answers(pictures: Path, tmp_path: Path, capsys: pytest
     run = tmp_path / "run"
     command = ["fit", str(pictures), "-o", str(run), *PAIR, "--epochs", "1", "--shots", "6"]
     (pictures / "red" / "words.docx").touch()
+    for number in range(10):  # some of them are in the test, which makes it a fault
+        (pictures / "blue" / f"{number}.png").write_bytes((pictures / "red" / f"{number}.png").read_bytes())
     assert main(command) == 0
     said, shown = capsys.readouterr()
     front = said.splitlines()[:4]
     assert front[0] == f"{pictures}: 3 classes (blue, green, red)"
     assert front[1] == "pictures: 15 for training, 6 for validation, 9 held out for the test, all can be read"
-    assert front[2].endswith("without labels, 1 epochs")
-    assert front[3] == "phase 2, adapting: PromptSRC with 6 labelled pictures a class, 1 epochs"
+    assert front[2].endswith("without labels, epochs: 1")
+    assert front[3] == "phase 2, adapting: PromptSRC with 6 labelled pictures a class, epochs: 1"
+    assert re.search(f"^warning: ({LEAK}|{LABELS}): ", shown, re.MULTILINE)
     # Each stage warns of them again.
     assert shown.count("files in its class folders that are not read as images: 1 .docx") == 1
     assert shown.count("3 of 3 classes have fewer than 6 training images and give all they have") == 1
@@ -121,10 +125,10 @@ def test_broken_pictures_are_all_found_before_anything_is_written(
         (pictures / name).write_bytes((pictures / name).read_bytes()[:-100])
     run = tmp_path / "run"
     assert main(["fit", str(pictures), "-o", str(run), *PAIR]) == 2
-    said = capsys.readouterr().err
+    _, said = capsys.readouterr().err.splitlines()
     assert said.startswith("error: the picture ")
     assert said.count("cannot be read") == 1
-    assert said.endswith(f"; 2 pictures are broken: replace or delete what `caspl data check {pictures}` names\n")
+    assert said.endswith(f"; 2 pictures are broken: replace or delete what `caspl data check {pictures}` names")
     assert not run.exists()
     assert not list(pictures.glob("*.json"))
 
@@ -140,6 +144,30 @@ def test_what_a_refused_stage_leaves_goes(tmp_path: Path) -> None:
     with pytest.raises(CasPLError, match="^zero-shot CLIP: "):
         Stage("zero-shot CLIP", refused, ("--trainer", "Nobody")).run(Checkout(REPO), Talk(io.StringIO()), {})
     assert not refused.exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+def test_interrupted_while_modules_load(tmp_path: Path) -> None:
+    (tmp_path / "slow.py").write_text(
+        "import time\nprint('loading', flush=True)\n"
+        "try:\n    time.sleep(60)\nexcept KeyboardInterrupt as error:\n    raise ImportError('half of it') from error\n"
+    )
+    code = "import caspl.__main__ as caspl; caspl.COMMANDS['fit'] = ('slow', ''); caspl.main(['fit'])"
+    heard = signal.signal(signal.SIGINT, signal.default_int_handler)
+    search = os.pathsep.join([str(tmp_path), str(REPO)])
+    begun = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"PYTHONPATH": search},
+    )
+    signal.signal(signal.SIGINT, heard)
+    assert begun.stdout is not None
+    assert begun.stdout.readline() == "loading\n"
+    begun.send_signal(signal.SIGINT)
+    _, said = begun.communicate(timeout=30)
+    assert (begun.returncode, said) == (130, "interrupted\n")
 
 
 def test_interrupted_before_the_first_stage(

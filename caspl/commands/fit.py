@@ -99,14 +99,17 @@ def _look(options: argparse.Namespace, checkout: Checkout, stages: list[Stage], 
     """
     shots = options.shots if options.classes is None else -1
     pairs = [*_template(options), *_boosting_data(options)]
+    if not talk.stream.isatty():  # elsewhere a bar says so
+        talk.line("looking at the pictures ...")
     found = Survey.of(checkout, options.root.resolve(), pairs, shots)
     talk.reworded.update(found.reworded)
     if options.classes is None and "train" not in found.lists:
         raise CasPLError(f"{options.root} holds pictures for the test alone: add some for training")
     print(*found.lines(), sep="\n")
     print(*(f"{stage.title}: {stage.about}" for stage in stages if stage.about), sep="\n", flush=True)
-    for sentence in found.notes:
-        talk.once("note", sentence)
+    for kind, sentences in (("warning", found.warnings), ("note", found.notes)):
+        for sentence in sentences:
+            talk.once(kind, sentence)
 
 
 def _run(options: argparse.Namespace, checkout: Checkout, stages: list[Stage], talk: Talk, fitted: Fitted) -> None:
@@ -123,6 +126,8 @@ def _run(options: argparse.Namespace, checkout: Checkout, stages: list[Stage], t
     except OtherArguments as error:
         if before:
             before.write(options.output)
+        else:
+            (options.output / FITTED).unlink()
         raise CasPLError(
             f"{options.output} holds a run of other arguments ({error}): use another -o, or delete it"
         ) from error
@@ -204,7 +209,7 @@ def plan(options: argparse.Namespace, checkout: Checkout) -> list[Stage]:
         precision = [f"TRAINER.{section_of(config)}.PREC", "amp" if cuda else "fp32"]
         words = [*common, "--trainer", trainer, "--config-file", str(config), *pairs, *precision, *trained, *more]
         made = (tokens, "**/*.safetensors") if method == "CasPL" else None
-        said = about and f"{about}, {options.epochs or epochs} epochs"
+        said = about and f"{about}, epochs: {options.epochs or epochs}"
         return Stage(title, folder, tuple(words), made, said)
 
     boost = stage(

@@ -27,13 +27,15 @@ class Survey:
         root: the folder.
         classes: their names.
         lists: how many pictures are in ``train``, ``val``, ``test`` and ``unlabelled``; without those that are empty.
-        notes: what one should know, a sentence each.
+        warnings: what spoils results, such as one picture in training and test, a sentence each.
+        notes: what one should know, likewise.
         reworded: sentences of the data sets -> what is said in their place, for those who know no phases.
     """
 
     root: Path
     classes: tuple[str, ...]
     lists: Mapping[str, int]
+    warnings: tuple[str, ...]
     notes: tuple[str, ...]
     reworded: Mapping[str, str]
 
@@ -69,8 +71,8 @@ class Survey:
             first, *others = found["broken"]
             more = f"; {len(found['broken']):,} pictures are broken" if others else ""
             raise CasPLError(f"{first}{more}: replace or delete what `caspl data check {root}` names")
-        notes = tuple(reword(one, reworded) for one in (*found["faults"], *found["notes"]))
-        return cls(root, tuple(found["classes"]), found["lists"], notes, reworded)
+        warnings, notes = (tuple(reword(one, reworded) for one in found[kind]) for kind in ("faults", "notes"))
+        return cls(root, tuple(found["classes"]), found["lists"], warnings, notes, reworded)
 
     def lines(self) -> list[str]:
         """What it says, without the notes."""
