@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 from caspl import __version__
 from caspl.errors import CasPLError, hint
@@ -32,6 +36,25 @@ def usage() -> str:
     return "\n".join(["usage: caspl COMMAND ...", "", *lines, "", "caspl COMMAND --help says more of each."])
 
 
+@contextmanager
+def _interruption_ends() -> Iterator[None]:
+    """Let Ctrl-C end the program at once: modules that are interrupted while they load fail in ways of their own."""
+
+    def end(*_: object) -> None:
+        os.write(2, b"interrupted\n")
+        os._exit(130)
+
+    mine = threading.current_thread() is threading.main_thread()  # nobody else may
+    if not mine or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+    signal.signal(signal.SIGINT, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code, 2 for wrong input."""
     given = list(sys.argv[1:] if arguments is None else arguments)
@@ -45,7 +68,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if name not in COMMANDS:
             raise CasPLError(f"caspl has no command {name!r}: {hint(name, COMMANDS)}")
-        return int(importlib.import_module(COMMANDS[name][0]).main(rest))
+        with _interruption_ends():
+            command = importlib.import_module(COMMANDS[name][0])
+        return int(command.main(rest))
     except CasPLError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -53,6 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 0
     except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
         return 130
 
 

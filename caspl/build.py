@@ -12,6 +12,7 @@ from caspl.boosting.file import require_towers
 from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
 from caspl.classifier import Classifier
 from caspl.errors import CasPLError
+from caspl.fitted import BOOST, Fitted
 from caspl.model import PromptedCLIP
 from caspl.probe import head_of
 from caspl.prompts import AnyTexts, Prompts, Segment, VisionCascade
@@ -183,6 +184,11 @@ def _file(path: Path, epoch: int | None) -> Path:
     if not path.is_dir():
         raise CasPLError(f"there is no run and no checkpoint at {path}")
     folders = sorted({file.parent for file in path.glob("*/checkpoint")} | {f.parent for f in path.glob("checkpoint")})
+    fitted = None if folders else Fitted.there(path)
+    if fitted and fitted.boosts_only and any((path / BOOST).glob("*/checkpoint")):
+        return _file(path / BOOST, epoch)
+    if fitted:
+        raise CasPLError(f"the run in {path} is not finished: go on with {fitted.command}")
     if len(folders) != 1:
         found = f"checkpoints of {len(folders)} models" if folders else "no checkpoint"
         raise CasPLError(f"{path} holds {found}: name the folder of one run, or a checkpoint file")

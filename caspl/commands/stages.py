@@ -1,4 +1,4 @@
-"""The runs of ``caspl fit``: how many epochs and which settings, and a bar for each while it runs."""
+"""The runs of ``caspl fit``: how many epochs and which settings, and how far each is while it runs."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import shlex
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tqdm import tqdm
-
+from caspl.commands.progress import Progress, Talk
 from caspl.errors import CasPLError, hint
 from caspl.files.parse import parse_yaml
 from caspl.pixels import Pixels
@@ -21,7 +21,11 @@ from caspl.protocols import read_protocol
 from caspl.protocols.files import config_file
 from caspl.protocols.protocol import PREFIX
 
-PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\]")
+PROGRESS = re.compile(r"epoch \[(\d+)/(\d+)\] batch \[(\d+)/(\d+)\](?:.* eta (.+))?")
+WARNING = re.compile(r"^(?:[-\d]+ [:\d]+ warning|.*\w+Warning): (.*)")
+"""As ``train.py`` says it, with the time in front, and as Python does."""
+OTHERS = "holds a run of other arguments"
+COMMAND = "command.txt"
 EPOCHS = 20  # as published
 LEAST_STEPS = 500
 """Of a phase: so many are taken of few pictures, by more epochs."""
@@ -51,7 +55,7 @@ class Checkout:
             CasPLError: the current folder is none.
         """
         root = Path.cwd()
-        if not all((root / name).is_file() for name in ("train.py", "scripts/run_once.py")):
+        if not is_checkout(root):
             raise CasPLError(f"{command}, and {root} is no checkout of CasPL: call it in one")
         return cls(root)
 
@@ -85,6 +89,11 @@ class Checkout:
         return [name for name in names if not name.startswith(others)]
 
 
+def is_checkout(root: Path) -> bool:
+    """Whether a folder is a working copy."""
+    return all((root / name).is_file() for name in ("train.py", "scripts/run_once.py"))
+
+
 def section_of(config: Path) -> str:
     """The method's section in its settings, such as ``PROMPTSRC``."""
     content = parse_yaml(config.read_text(encoding="utf-8"))
@@ -114,26 +123,38 @@ def pairs_of(pixels: Pixels) -> list[str]:
     ]
 
 
+class OtherArguments(CasPLError):
+    """The folder holds another run; says which settings differ."""
+
+
 @dataclass(frozen=True)
 class Stage:
     """A run of ``train.py`` that is a part of the whole.
 
     Args:
-        title: what its bar is called.
+        title: what it is called while it runs.
         folder: of the run.
-        arguments: for ``train.py``, without its folder.
+        arguments: for ``train.py``, without its folder: names and values by turns.
         makes: the files that it leaves elsewhere, a folder and a pattern.
+        about: what it does, for whoever waits.
     """
 
     title: str
     folder: Path
     arguments: tuple[str, ...]
     makes: tuple[Path, str] | None = None
+    about: str = ""
 
-    def run(self, checkout: Checkout) -> None:
+    def run(self, checkout: Checkout, talk: Talk, names: Mapping[str, str]) -> None:
         """Run it, unless that is done; what was broken off goes on.
 
+        Args:
+            checkout: whose ``train.py``.
+            talk: where it is shown.
+            names: settings of ``train.py`` -> what they are called where one differs.
+
         Raises:
+            OtherArguments: the folder holds another run.
             CasPLError: as ``train.py`` puts it.
             KeyboardInterrupt: after the run has ended in good order.
         """
@@ -153,30 +174,54 @@ class Stage:
             env=os.environ | {"PYTHONUNBUFFERED": "1"},
         ) as process:
             try:
-                last = self._follow(process)
+                last = self._follow(process, talk)
             except KeyboardInterrupt:
                 process.send_signal(signal.SIGINT)
                 process.communicate()
                 raise
-        code = process.wait()
-        if code:
+        if process.returncode:
+            leave_no_trace(self.folder, COMMAND)
             said = next((line for line in reversed(last) if line.startswith("error: ")), (last or ["nothing"])[-1])
+            if OTHERS in said:
+                raise OtherArguments(self._differing(names))
             raise CasPLError(f"{self.title}: {said.removeprefix('error: ')}")
 
-    def _follow(self, process: subprocess.Popen[str]) -> list[str]:
-        """Show how far it is; returns the last lines that it says."""
+    def _follow(self, process: subprocess.Popen[str], talk: Talk) -> list[str]:
+        """Show how far it is until it has ended; returns the last lines that it says."""
         last: list[str] = []
+        end = ""
+        progress = Progress(self.title, talk)
         assert process.stdout is not None
-        with tqdm(desc=self.title, unit="step", disable=None) as bar:
+        try:
             for line in process.stdout:
                 last = [*last[-20:], line.rstrip()]
                 if found := PROGRESS.search(line):
-                    epoch, epochs, batch, batches = map(int, found.groups())
-                    bar.total = epochs * batches
-                    done = (epoch - 1) * batches + batch
-                    if not bar.n:
-                        bar.initial = done  # what an earlier call has done says nothing of the speed
-                    bar.update(done - bar.n)
-                elif "WARNING" in line or "warning" in line:
-                    bar.write(line.rstrip(), file=sys.stderr)
+                    epoch, epochs, batch, batches = map(int, found.groups()[:4])
+                    progress.at(epoch, epochs, batch, batches, (found[5] or "").strip())
+                elif warned := WARNING.match(line):
+                    talk.once("warning", warned[1])
+            if not process.wait():
+                end = "done before" if last and last[-1].startswith("done before: ") else "done"
+        finally:
+            progress.close(end)
         return last
+
+    def _differing(self, names: Mapping[str, str]) -> str:
+        """Which settings the run in the folder has otherwise."""
+        line = shlex.split((self.folder / COMMAND).read_text(encoding="utf-8", errors="surrogateescape"))
+        there, here = (dict(zip(words[0::2], words[1::2], strict=False)) for words in (line[3:], self.arguments))
+        keys = [key for key in {**there, **here} if there.get(key) != here.get(key)]
+        # Settings that follow from others are of interest only where nothing else differs.
+        keys = [key for key in keys if key in names] or keys
+        values = [[of.get(key, "not set").removeprefix(PREFIX) for of in (there, here)] for key in keys[:3]]
+        return "; ".join(
+            f"{names.get(key, key)} {kept} there, {given} here"
+            for key, (kept, given) in zip(keys, values, strict=False)
+        )
+
+
+def leave_no_trace(folder: Path, name: str) -> None:
+    """Delete a folder in which a command that was refused has left a file of that name alone."""
+    if folder.is_dir() and [path.name for path in folder.iterdir()] == [name]:
+        (folder / name).unlink()
+        folder.rmdir()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -13,6 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from caspl.errors import first_line
+from caspl.terminal import shape
 
 T = TypeVar("T")
 
@@ -30,10 +32,11 @@ def of_each(paths: Sequence[str], look: Callable[[str], T], title: str) -> list[
     # In chunks, since a pool keeps an object for everything that it is given: ImageNet has a million images.
     chunks = [paths[start : start + CHUNK] for start in range(0, len(paths), CHUNK)]
     found: list[T] = []
+    columns, rows = shape(sys.stderr)
     with (
         warnings.catch_warnings(),
         ThreadPoolExecutor(min(16, 2 * (os.cpu_count() or 1))) as pool,
-        tqdm(total=len(paths), desc=title, unit="image", disable=None) as bar,
+        tqdm(total=len(paths), desc=title, unit="image", disable=None, ncols=columns, nrows=rows) as bar,
     ):
         # Odd metadata is no fault.
         warnings.simplefilter("ignore")

@@ -42,7 +42,7 @@ def few_shots(split: Split, shots: int, seed: int, folder: Path, draw: Draw, sam
     """
     if shots < 1:
         return split
-    _say_few(split.train, shots)
+    say_few(split.train, shots)
     sizes = {"train": shots, "val": min(shots, MAX_VAL_SHOTS)} if sample_val else {"train": shots}
     if seed < 0:
         return _reduced(split, _drawn(split, sizes, draw))
@@ -57,7 +57,8 @@ def few_shots(split: Split, shots: int, seed: int, folder: Path, draw: Draw, sam
     return _reduced(split, sample)
 
 
-def _say_few(entries: list[Entry], shots: int) -> None:
+def say_few(entries: list[Entry], shots: int) -> None:
+    """Warn of classes with fewer training images than shots."""
     names = {entry.label: entry.classname for entry in entries}
     counts = Counter(entry.label for entry in entries)
     few = [f"{names[label]} {count}" for label, count in counts.items() if count < shots]

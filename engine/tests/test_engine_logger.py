@@ -32,14 +32,17 @@ def test_tee(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     print("trainer")
     logger.info("engine")
     logger.info("two\nlines")
+    logger.warning("look out")
     logger.debug("too much detail")
     sys.stdout.write("no end of line")
     print("to stderr", file=sys.stderr)
     # On disk at once.
     log = (tmp_path / "run" / "log.txt").read_text()
-    assert log == "trainer\nengine\ntwo\nlines\nno end of line"
+    assert log == "trainer\nengine\ntwo\nlines\nlook out\nno end of line"
     captured = capsys.readouterr()
-    assert re.fullmatch(rf"trainer\n{STAMP}engine\n{STAMP}two\nlines\nno end of line", captured.out)
+    assert re.fullmatch(
+        rf"trainer\n{STAMP}engine\n{STAMP}two\nlines\n{STAMP}warning: look out\nno end of line", captured.out
+    )
     assert captured.err == "to stderr\n"
     close_logger()
     logger.info("plain again")

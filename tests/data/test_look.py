@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,23 @@ def test_settings_and_wrong_input(good: Path, capsys: pytest.CaptureFixture[str]
     ):
         assert check_folder.main(list(map(str, words))) == 2
         assert sentence in capsys.readouterr().err
+
+
+def test_what_another_program_reads(good: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    write(good, test={"puffball/cut.png": content(50)[:-40], "puffball/again.png": content(0)})
+    file = tmp_path / "found.json"
+    assert check_folder.main([str(good), "--json", str(file), "--shots", "4"]) == 1
+    assert capsys.readouterr().out == ""
+    found = json.loads(file.read_text())
+    assert found["classes"] == ["fly_agaric", "puffball"]
+    assert found["lists"] == {"train": 6, "val": 2, "test": 6}
+    (broken,) = found["broken"]
+    assert f"the picture {good / 'test/puffball/cut.png'} cannot be read" in broken
+    assert found["faults"] == [f"{LEAK}: train/fly_agaric/0.png (train) = test/puffball/again.png (test)"]
+    (note,) = found["notes"]
+    assert note.startswith("2 of 2 classes have fewer than 4 training images")
+    assert check_folder.main([str(good), "--json", str(file), "DATASET.TEMPLATE", "photo"]) == 2
+    assert "must hold {} once" in json.loads(file.read_text())["error"]
 
 
 def test_odd_pictures_are_said(tmp_path: Path) -> None:

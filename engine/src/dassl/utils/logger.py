@@ -3,7 +3,7 @@
 Two ways lead into the log file. The engine speaks through the logger ``dassl`` of :mod:`logging`; whatever a
 trainer prints passes through a tee in place of ``sys.stdout``. Both arrive in the file as plain lines, since
 the parse scripts of the field compare whole lines. The console shows the engine's lines with the time in
-front, once a log file is open; before that they look like prints.
+front, and warnings as such, once a log file is open; before that they look like prints.
 """
 
 from __future__ import annotations
@@ -126,6 +126,7 @@ class _Handler(logging.Handler):
             if self.tee is not None:
                 self.tee.write_file(f"{text}\n")
                 stamp = time.strftime("%Y-%m-%d %H:%M:%S ", time.localtime(record.created))
+                stamp += "warning: " if record.levelno >= logging.WARNING else ""
             # Looked up each time: tests and notebooks swap sys.stdout.
             stream = _console()
             # Progress bars step aside for the line.
