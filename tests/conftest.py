@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import itertools
 import logging
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +34,11 @@ if DEVICE.type == "cpu":
 TEACHER_SIZES = Sizes(48, 32, 8, vision_width=128, vision_layers=4, text_width=64, text_layers=3)
 CLASSES = ("AnnualCrop", "Forest", "HerbaceousVegetation", "Highway", "Industrial", "Pasture", "River", "SeaLake")
 
+LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+FINISHED = itertools.count(1)
+SWEEP = 10
+"""Tests after which what is gone is swept out; each sweep takes some tenths of a second."""
+
 
 @pytest.fixture
 def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -41,6 +50,14 @@ def stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def pytest_xdist_auto_num_workers() -> int:
     """As many as there are cores that nobody else uses."""
     return free_cores()
+
+
+def pytest_runtest_logfinish() -> None:
+    """Trainers hold themselves in circles of few and large objects, which Python would let pile up to gigabytes."""
+    if next(FINISHED) % SWEEP == 0:
+        gc.collect()
+        if hasattr(LIBC, "malloc_trim"):  # glibc keeps what lies between pieces that are still used
+            LIBC.malloc_trim(0)
 
 
 @pytest.fixture(scope="session", autouse=True)
