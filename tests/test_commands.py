@@ -172,6 +172,8 @@ def test_a_folder_without_the_part_that_is_meant(run: Path, pictures: Path, caps
     pictures.rename(whole / "test")
     assert main(["calibrate", str(run), "--root", str(whole)]) == 2
     assert "has test, but no val: name the folder that you mean" in capsys.readouterr().err
+    (whole / "test").rename(whole / "Testing")  # as fit reads it
+    assert labelled(whole, CLASSES)[0] == sorted((whole / "Testing").rglob("*.png"))
 
 
 def test_pictures_that_cannot_be_read_take_no_others_along(

@@ -6,15 +6,11 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from caspl.data.listing import class_folders, require_images
-from caspl.data.split import LISTS, Split, read_split
+from caspl.data.listing import NO_CLASSES, PARTS, class_folders, require_images
+from caspl.data.split import Split, read_split
 from caspl.errors import CasPLError
 from caspl.predictor import Predictor
 from caspl.predictor.images import pictures_below
-
-SPELLINGS = {"val": ("val", "valid", "validation"), "test": ("test",), "train": ("train",)}
-NO_CLASSES = ("__MACOSX", "split_fewshot")
-"""Folders that archives of macOS and few-shot sampling leave."""
 
 
 def labelled(
@@ -34,8 +30,9 @@ def labelled(
     """
     if root.is_file():
         return _listed(root, read_split(root), classes, part, trained_on)
-    for name in SPELLINGS[part]:
-        if (root / name).is_dir():
+    lists = {name: PARTS[name.lower()] for name in class_folders(root) if name.lower() in PARTS}
+    for name in lists:
+        if lists[name] == part:
             return _in_folders(root / name, classes)
     splits = {path: read_split(path) for path in sorted(root.glob("split*.json"))}
     own = [path for path, split in splits.items() if split.digest(split.test) == trained_on]
@@ -45,9 +42,8 @@ def labelled(
     if splits:
         path = [*own, *splits][0]
         return _listed(path, splits[path], classes, part, trained_on)
-    others = [name for other in LISTS for name in SPELLINGS[other] if (root / name).is_dir()]
-    if others:
-        raise CasPLError(f"{root} has {' and '.join(others)}, but no {part}: name the folder that you mean, --root DIR")
+    if lists:
+        raise CasPLError(f"{root} has {' and '.join(lists)}, but no {part}: name the folder that you mean, --root DIR")
     return _in_folders(root, classes)
 
 

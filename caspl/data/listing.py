@@ -10,6 +10,19 @@ from caspl.data.split import Entry
 from caspl.errors import CasPLError
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm")
+PARTS = {
+    "train": "train",
+    "training": "train",
+    "val": "val",
+    "valid": "val",
+    "validation": "val",
+    "test": "test",
+    "testing": "test",
+}
+"""What folders and lists call the three lists of a split, in lower case."""
+
+NO_CLASSES = ("__MACOSX", "split_fewshot")
+"""Folders that archives of macOS, and few-shot sampling, leave."""
 ARCHIVE_ADVICE = "extract the archive again, or fetch the one whose file names the split lists"
 """The way out where images of a published data set are missing."""
 

@@ -7,14 +7,12 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from caspl.data.listing import found_in
+from caspl.data.listing import NO_CLASSES, PARTS, found_in
 from caspl.errors import CasPLError
 from datasets.protocol.subset import some
 from datasets.protocol.tables import is_list, is_split, read_list
 from datasets.protocol.walk import (
     LEFT_BY_SYSTEMS,
-    NO_CLASSES,
-    PARTS,
     Found,
     class_images,
     folders,

@@ -8,9 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
+from caspl.data.listing import PARTS
 from caspl.errors import CasPLError
 from caspl.files.parse import parse_json
-from datasets.protocol.walk import PARTS, Found
+from datasets.protocol.walk import Found
 
 PATH_COLUMNS = ("path", "file", "filename", "file_name", "image")
 CLASS_COLUMNS = ("class", "classname", "label")

@@ -9,24 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from caspl.data.listing import IMAGE_SUFFIXES, class_folders, contents
+from caspl.data.listing import IMAGE_SUFFIXES, NO_CLASSES, class_folders, contents
 from caspl.errors import CasPLError
 from datasets.protocol.subset import some
 
 logger = logging.getLogger(__name__)
 
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "val",
-    "valid": "val",
-    "validation": "val",
-    "test": "test",
-    "testing": "test",
-}
-"""What folders and lists call the three lists of a split, in lower case."""
-
-NO_CLASSES = ("__MACOSX", "split_fewshot")  # left by archives of macOS, and by few-shot sampling
 RUN_MARKS = {"result.json", "resume.pt", ".claim", "command.txt"}
 """What runs leave, and no folder of pictures holds by chance."""
 RUN_FILES = RUN_MARKS | {"log.txt", "config.yaml", "checkpoint"}
