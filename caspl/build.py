@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from caspl.boosting import read_boosting
 from caspl.boosting.file import require_towers
-from caspl.checkpoint import Checkpoint, find_checkpoint, read_checkpoint
+from caspl.checkpoint import Checkpoint, below, find_checkpoint, read_checkpoint
 from caspl.classifier import Classifier
 from caspl.errors import CasPLError
 from caspl.fitted import BOOST, Fitted
 from caspl.model import PromptedCLIP
-from caspl.probe import head_of
+from caspl.probe import HEAD, head_of
 from caspl.prompts import AnyTexts, Prompts, Segment, VisionCascade
 from caspl.prompts.given import GivenTexts
 from caspl.towers import CLIP
@@ -71,8 +71,7 @@ def build_model(found: Checkpoint, clip: CLIP, classnames: Sequence[str] | None 
     Raises:
         CasPLError: if the student is another, or if class-specific tokens are to serve other classes.
     """
-    require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
-    require_towers(str(found.path), *boosting_tokens(found), clip)
+    _require_clip(found, clip)
     prompts = Prompts.of(found.description)
     names = list(classnames or found.classnames)
     if not names:
@@ -99,12 +98,11 @@ def build_headed(found: Checkpoint, clip: CLIP) -> Classifier:
     Raises:
         CasPLError: if the student is another, or the file is damaged.
     """
-    require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
-    require_towers(str(found.path), *boosting_tokens(found), clip)
+    _require_clip(found, clip)
     _, vision = Prompts.of(found.head["prompts"]).cascade()
     _load({"vision": vision.segments}, found)
     scale = clip.logit_scale.detach().float().exp()
-    head = head_of(str(found.path), found.head["kind"], _below(found.tensors, "head."), float(scale))
+    head = head_of(str(found.path), found.head["kind"], below(found.tensors, HEAD), float(scale))
     _require_width(found, vision, clip, head.width)
     if head.classes != len(found.classnames):
         raise CasPLError(
@@ -131,6 +129,12 @@ def class_specific(text: AnyTexts) -> list[str]:
     return [s.name for s in text.segments.values() if isinstance(s, Segment) and s.class_specific]
 
 
+def _require_clip(found: Checkpoint, clip: CLIP) -> None:
+    """Refuse a student that the tokens were not made for."""
+    require_student(str(found.path), (found.student, found.student_hash), ("the one at hand", weights_hash(clip)))
+    require_towers(str(found.path), *boosting_tokens(found), clip)
+
+
 def _require_width(found: Checkpoint, vision: VisionCascade, clip: CLIP, width: int) -> None:
     """Refuse what classifies images by another number of features than they have."""
     try:
@@ -148,15 +152,11 @@ def _load(towers: Mapping[str, nn.ModuleDict], found: Checkpoint) -> None:
         CasPLError: if they are not what the description says.
     """
     for tower, segments in towers.items():
-        given = _below(found.tensors, f"{tower}.")
+        given = below(found.tensors, f"{tower}.")
         expected = {name: value.shape for name, value in segments.state_dict().items()}
         if {name: value.shape for name, value in given.items()} != expected:
             raise CasPLError(f"{found.path} is damaged: its {tower} tokens are not those that it describes")
         segments.load_state_dict({name: value.float() for name, value in given.items()}, assign=True)
-
-
-def _below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _boosting(path: Path) -> Checkpoint:

@@ -233,6 +233,11 @@ def _renamed(name: str) -> str:
     return f"vision.{name}" if name.startswith("projector.") else name
 
 
+def below(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Those whose names begin so, without that beginning."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def find_checkpoint(folder: Path, epoch: int | None = None) -> Path:
     """The file of an epoch; without one, the best on validation data if there is one, else the last.
 

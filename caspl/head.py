@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
@@ -49,8 +50,10 @@ class Head(nn.Module):
         raise NotImplementedError
 
     def only(self, classes: Sequence[int]) -> Head:
-        """A head of some of its classes, by their places."""
-        raise NotImplementedError
+        """A head of some of its classes, by their places; this one stays."""
+        made = copy.deepcopy(self)
+        made.take(self.state_dict(), classes, self.classes)
+        return made
 
     def forward(self, features: Tensor) -> Tensor:
         """Features (batch, embed_dim), not normalised -> logits (batch, classes), float32."""

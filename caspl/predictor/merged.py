@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from caspl import __version__
+from caspl.checkpoint import below
 from caspl.classifier import Classifier
 from caspl.errors import CasPLError, first_line
 from caspl.files import write_atomically
@@ -174,8 +175,7 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     for name, head in heads.items():
         if not isinstance(head, Beside):
             raise TypeError(f"{name} is no head")
-        start = f"heads.{name}."
-        own = {key.removeprefix(start): value.float() for key, value in tensors.items() if key.startswith(start)}
+        own = {key: value.float() for key, value in below(tensors, f"heads.{name}.").items()}
         head.load_state_dict(own, strict=True, assign=True)
     behind, features = _classifies(header, tensors, float(scale)), tensors.pop("features", None)
     if (features is None) == (behind is None):
@@ -185,8 +185,7 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
     width = cascade.widened(sizes.embed_dim)
     if known != (len(names), width):
         raise ValueError(f"{len(names)} classes and {width} features of an image, but {known} of what classifies")
-    weights = {key.removeprefix("visual."): value for key, value in tensors.items() if key.startswith("visual.")}
-    tower.load_state_dict(weights, strict=True, assign=True)
+    tower.load_state_dict(below(tensors, "visual."), strict=True, assign=True)
     features = None if features is None else features.float()
     made = Classifier(tower, cascade, names, scale.float(), features, head=behind)
     return made.requires_grad_(False).eval()
@@ -195,8 +194,7 @@ def _built(header: Mapping[str, Any], tensors: dict[str, Tensor]) -> Classifier:
 def _classifies(header: Mapping[str, Any], tensors: Mapping[str, Tensor], scale: float) -> Head | None:
     if "classifies" not in header:
         return None
-    own = {key.removeprefix(CLASSIFIES): value for key, value in tensors.items() if key.startswith(CLASSIFIES)}
-    return head_of("it", str(header["classifies"]), own, scale)
+    return head_of("it", str(header["classifies"]), below(tensors, CLASSIFIES), scale)
 
 
 def _sizes(features: Tensor | None) -> tuple[int, int]:

@@ -7,6 +7,6 @@ from caspl.head import Head
 from caspl.probe.cache import Cache
 from caspl.probe.features import Features, extract
 from caspl.probe.linear import Linear
-from caspl.probe.store import HeadStore, head_of
+from caspl.probe.store import HEAD, HeadStore, head_of
 
-__all__ = ["Cache", "Features", "Head", "HeadStore", "Linear", "extract", "head_of"]
+__all__ = ["HEAD", "Cache", "Features", "Head", "HeadStore", "Linear", "extract", "head_of"]

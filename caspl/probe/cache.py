@@ -67,12 +67,6 @@ class Cache(Head, kind="cache"):
     def width(self) -> int:
         return self.keys.shape[1]
 
-    def only(self, classes: Sequence[int]) -> Cache:
-        sizes = len(self.keys), len(classes), self.keys.shape[1]
-        made = Cache(*sizes, float(self.scale), 1.0, 1.0).to(self.keys.device)
-        made.take(self.state_dict(), classes, len(self.text))
-        return made
-
     @torch.no_grad()
     def fill(self, keys: Tensor, labels: Tensor, text: Tensor) -> None:
         """Keep some images.

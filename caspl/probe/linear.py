@@ -53,11 +53,6 @@ class Linear(Head, kind="linear"):
     def width(self) -> int:
         return self.weight.shape[1]
 
-    def only(self, classes: Sequence[int]) -> Linear:
-        made = Linear(len(classes), self.weight.shape[1]).to(self.weight.device)
-        made.take(self.state_dict(), classes, len(self.weight))
-        return made
-
     def forward(self, features: Tensor) -> Tensor:
         with torch.autocast(features.device.type, enabled=False):
             return features.float() @ self.weight.t() + self.bias

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from caspl.checkpoint import Checkpoint, SegmentStore
+from caspl.checkpoint import Checkpoint, SegmentStore, below
 from caspl.errors import CasPLError
 from caspl.head import HEADS, Head
 
@@ -44,7 +44,7 @@ class HeadStore(SegmentStore):
         Raises:
             CasPLError: if it is another method's or student's, or does not know a class of this run.
         """
-        own = {name.removeprefix(HEAD): value for name, value in checkpoint.tensors.items() if name.startswith(HEAD)}
+        own = below(checkpoint.tensors, HEAD)
         if own.keys() != self.head.state_dict().keys():
             there = ", ".join(sorted(checkpoint.tensors)) or "nothing"
             raise CasPLError(f"{checkpoint.path} is no checkpoint of {trainer}: it holds {there}")
