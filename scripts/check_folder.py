@@ -104,7 +104,8 @@ def survey(cfg: Any, root: Path, template: str, shots: int) -> dict[str, Any]:
     logging.getLogger().addHandler(heard)
     try:
         lists, names = arranged(cfg)
-        say_few([Entry(one.path, names.index(one.classname), one.classname) for one in lists.get(TRAIN, [])], shots)
+        places = {name: place for place, name in enumerate(names)}
+        say_few([Entry(one.path, places[one.classname], one.classname) for one in lists.get(TRAIN, [])], shots)
     finally:
         logging.getLogger().removeHandler(heard)
     for sentence in _too_long(fill(template, names)):

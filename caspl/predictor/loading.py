@@ -47,10 +47,7 @@ def load(
             raise CasPLError(f"{path} is an exported predictor: it holds its student and has no epochs")
         classifier, pixels, about = read_merged(path)
         tokens, own = tokens_hash(classifier.classes_by()), about.get("temperature", 1.0)
-        made = Predictor(classifier, pixels, None, about, device, precision, 1.0, tokens)
-        made = made.set_classes(classes) if classes is not None else made
-        made.temperature = read_temperature(path, tokens, made.classes, own)
-        return made
+        return _chosen(Predictor(classifier, pixels, None, about, device, precision, 1.0, tokens), classes, path, own)
     found = read_built(path, epoch, heads=True)
     clip = student if isinstance(student, CLIP) else load_clip(student or found.student)
     pixels = Pixels.from_dict(found.pixels, str(found.path)) if found.pixels else pixels_of(found.student, clip.sizes)
@@ -63,9 +60,14 @@ def load(
     tokens = tokens_hash(found.tensors if found.given is None else {**found.tensors, "given": found.given[1]})
     if found.head:
         made = Predictor(build_headed(found, clip), pixels, None, about, device, precision, 1.0, tokens, clip)
-        made = made.set_classes(classes) if classes is not None else made
-        made.temperature = read_temperature(path, tokens, made.classes)
-        return made
+        return _chosen(made, classes, path)
     model = build_model(found, clip, classes).requires_grad_(False)
     temperature = read_temperature(path, tokens, model.text.classnames)
     return Predictor(model.fixed(), pixels, model, about, device, precision, temperature, tokens, clip)
+
+
+def _chosen(made: Predictor, classes: Sequence[str] | None, path: Path, own: float = 1.0) -> Predictor:
+    """A predictor of fixed classes with some of them, and the temperature that holds for these, by default its own."""
+    made = made if classes is None else made.set_classes(classes)
+    made.temperature = read_temperature(path, made.tokens, made.classes, own)
+    return made
