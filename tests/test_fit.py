@@ -118,6 +118,19 @@ def test_names_and_unlabelled_pictures_end_after_phase_1(
     )
 
 
+def test_phase_1_looks_at_other_pictures_alone(
+    pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more, run = tmp_path / "more", tmp_path / "run"
+    more.mkdir()
+    for number, path in enumerate(sorted(pictures.rglob("*.png"))[:6]):
+        pixels = np.asarray(Image.open(path))[::-1]  # as no picture of the test is
+        Image.fromarray(pixels).save(more / f"{number}.png")
+    assert main(["fit", str(pictures), "-o", str(run), *PAIR, "--epochs", "1", "--unlabelled", str(more)]) == 0
+    assert "6 unlabelled" in capsys.readouterr().out
+    assert "6 unlabelled images: phase 1 looks at these only" in (run / "boost" / "log.txt").read_text()
+
+
 def test_broken_pictures_are_all_found_before_anything_is_written(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
